@@ -1,0 +1,51 @@
+import { createTypeScriptImportResolver } from 'eslint-import-resolver-typescript';
+import importX from 'eslint-plugin-import-x';
+import tseslint from 'typescript-eslint';
+
+/** Who may import whom: each room lists the rooms it must not reach into. Arrows only point down. */
+const room = (target, ...forbidden) => forbidden.map((from) => ({ target: `./src/${target}`, from: `./src/${from}` }));
+const above = ['main.ts', 'app.ts'];
+const top = [...above, 'server.ts', 'schema.ts', 'resolvers', 'graphiql'];
+
+export default tseslint.config(
+  { ignores: ['dist/**', 'coverage/**', 'node_modules/**', 'src/graphiql/**', '*.js', '*.mjs', 'scripts/**'] },
+  ...tseslint.configs.strictTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { 'import-x': importX },
+    settings: { 'import-x/resolver-next': [createTypeScriptImportResolver()] },
+    rules: {
+      '@typescript-eslint/no-extraneous-class': 'off', // a GraphQL root or a payload may be a class with only decorators
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      '@typescript-eslint/consistent-type-imports': 'off', // decorated signatures need values where tsc sees only types
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      'import-x/order': ['error', { 'newlines-between': 'never', alphabetize: { order: 'asc' } }],
+      'import-x/no-cycle': 'off', // entities name each other; Relation<T> keeps that safe
+      'import-x/no-restricted-paths': [
+        'error',
+        {
+          zones: [
+            ...room('engine', ...top, 'services', 'read', 'auth', 'db', 'entities', 'worker', 'embedded', 'errors.ts', 'config.ts'),
+            ...room('worker', ...top, 'auth', 'embedded'),
+            ...room('services', ...top, 'engine', 'worker', 'embedded'),
+            ...room('read', ...top, 'services', 'engine', 'worker', 'embedded'),
+            ...room('auth', ...top, 'services', 'read', 'engine', 'worker', 'embedded'),
+            ...room('db', ...top, 'services', 'read', 'engine', 'worker', 'embedded', 'auth'),
+            ...room('entities', ...top, 'services', 'read', 'engine', 'worker', 'embedded', 'auth', 'db'),
+            ...room('resolvers', ...above, 'server.ts', 'engine', 'worker', 'embedded'),
+            ...['errors.ts', 'config.ts'].flatMap((file) =>
+              room(file, ...top, 'services', 'read', 'engine', 'worker', 'embedded', 'auth', 'db', 'entities'),
+            ),
+          ],
+        },
+      ],
+      'no-restricted-properties': [
+        'error',
+        { object: 'process', property: 'env', message: 'The environment is read in config.ts only.' },
+      ],
+    },
+  },
+  { files: ['src/resolvers/**'], rules: { 'no-restricted-imports': ['error', { paths: ['typeorm', 'pg'] }] } },
+  { files: ['src/services/**'], rules: { 'no-restricted-imports': ['error', { paths: ['graphql', 'type-graphql'] }] } },
+  { files: ['src/config.ts', 'test/**', 'bench/**'], rules: { 'no-restricted-properties': 'off' } },
+);
