@@ -1,0 +1,181 @@
+/**
+ * The one function that enforces `@auth` and `@public`, before anything is looked up, planned, executed or subscribed,
+ * on every transport. Neither resolvers nor services ask for roles.
+ */
+import { getDirective } from '@graphql-tools/utils';
+import {
+  getDirectiveValues,
+  GraphQLError,
+  GraphQLIncludeDirective,
+  GraphQLSkipDirective,
+  isAbstractType,
+  isCompositeType,
+  getNamedType,
+  Kind,
+  type DocumentNode,
+  type FragmentDefinitionNode,
+  type GraphQLCompositeType,
+  type GraphQLField,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+  type SelectionNode,
+  type SelectionSetNode,
+} from 'graphql';
+import { Role, UserStatus } from '../entities/enums';
+import type { Actor, Caller } from './actor';
+
+type Rule = 'public' | readonly Role[];
+type AnyField = GraphQLField<unknown, unknown>;
+
+/** What an account with a one-time password may do before it has a password of its own. */
+const BEFORE_FIRST_PASSWORD = new Set(['viewer', 'changePassword', 'signOut']);
+
+export class Authorizer {
+  private readonly rules = new Map<AnyField, Rule>();
+
+  /** Throws unless every root field carries exactly one rule, and every rule names known roles and ADMIN. */
+  constructor(
+    private readonly schema: GraphQLSchema,
+    private readonly contact: string,
+  ) {
+    const faults: string[] = [];
+    const roots = new Set([schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()]);
+    for (const type of Object.values(schema.getTypeMap())) {
+      if (!('getFields' in type) || type.name.startsWith('__')) continue;
+      for (const field of Object.values(type.getFields())) {
+        const rule = ruleOn(schema, field as AnyField, `${type.name}.${field.name}`, faults);
+        if (rule) this.rules.set(field as AnyField, rule);
+        else if (roots.has(type as never)) faults.push(`${type.name}.${field.name} carries neither @auth nor @public`);
+      }
+    }
+    if (faults.length > 0) throw new Error(`The schema's rules of access are broken:\n  ${faults.join('\n  ')}`);
+  }
+
+  /** One error per refused field, with its path; none when all may be selected. The document must be valid. */
+  authorize(
+    document: DocumentNode,
+    operation: OperationDefinitionNode,
+    variables: Record<string, unknown>,
+    caller: Caller,
+  ): GraphQLError[] {
+    const root = this.schema.getRootType(operation.operation);
+    if (!root) return [];
+    const fragments = new Map(
+      document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])),
+    );
+    const walk: Walk = { fragments, variables, caller, clean: new Set(), errors: [] };
+    this.visit(walk, operation.selectionSet, root, []);
+    return walk.errors;
+  }
+
+  /** Why this role may not call a mutation, or null when it may: for `viewerPermissions`, by the same rules. */
+  refusalOf(mutation: string, role: Role): string | null {
+    const field = this.schema.getMutationType()?.getFields()[mutation];
+    const rule = field && this.rules.get(field);
+    if (!rule) throw new Error(`there is no mutation ${mutation}`);
+    return rule === 'public' || rule.includes(role) ? null : this.refusal(rule);
+  }
+
+  /** It says which roles may and whom to ask, and nothing of what was asked for. */
+  private refusal(requires: readonly Role[]): string {
+    return `Only ${requires.join(' and ')} may do this; an administrator can give you access. ${this.contact}.`;
+  }
+
+  private visit(walk: Walk, set: SelectionSetNode, parent: GraphQLCompositeType, path: string[]): void {
+    for (const selection of set.selections) {
+      if (!included(selection, walk.variables)) continue;
+      if (selection.kind === Kind.FIELD) {
+        const at = [...path, selection.alias?.value ?? selection.name.value];
+        for (const field of this.fieldsNamed(parent, selection.name.value)) this.judge(walk, field, at, path.length === 0);
+        const type = this.typeOf(parent, selection.name.value);
+        if (selection.selectionSet && type) this.visit(walk, selection.selectionSet, type, at);
+        continue;
+      }
+      const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? walk.fragments.get(selection.name.value) : selection;
+      if (fragment) this.visitFragment(walk, fragment, parent, path);
+    }
+  }
+
+  /** A named fragment found clean once is clean everywhere, so fragments that spread fragments cost no powers of two. */
+  private visitFragment(
+    walk: Walk,
+    fragment: FragmentDefinitionNode | Exclude<SelectionNode, { kind: Kind.FIELD | Kind.FRAGMENT_SPREAD }>,
+    parent: GraphQLCompositeType,
+    path: string[],
+  ): void {
+    const name = fragment.kind === Kind.FRAGMENT_DEFINITION ? fragment.name.value : null;
+    if (name && walk.clean.has(name)) return;
+    const on = fragment.typeCondition ? this.schema.getType(fragment.typeCondition.name.value) : parent;
+    const before = walk.errors.length;
+    if (isCompositeType(on)) this.visit(walk, fragment.selectionSet, on, path);
+    if (name && walk.errors.length === before) walk.clean.add(name);
+  }
+
+  private judge(walk: Walk, field: AnyField, path: string[], isRoot: boolean): void {
+    const rule = this.rules.get(field);
+    if (!rule || rule === 'public') return;
+    const { actor, badToken } = walk.caller;
+    if (!actor) walk.errors.push(unauthenticated(badToken, path));
+    else if (!rule.includes(actor.role)) walk.errors.push(this.forbidden(this.refusal(rule), rule, path));
+    else if (isRoot && mustChangePassword(actor) && !BEFORE_FIRST_PASSWORD.has(field.name)) {
+      walk.errors.push(this.forbidden(`A one-time password must be changed first, with changePassword. ${this.contact}.`, rule, path)); // prettier-ignore
+    }
+  }
+
+  private forbidden(message: string, requiredRoles: readonly Role[], path: string[]): GraphQLError {
+    return new GraphQLError(message, {
+      path,
+      extensions: { code: 'FORBIDDEN', requiredRoles, contact: this.contact },
+    });
+  }
+
+  /** On an abstract type the field of every possible type counts: any of them may be the one that answers. */
+  private fieldsNamed(parent: GraphQLCompositeType, name: string): AnyField[] {
+    const types = isAbstractType(parent) ? [parent, ...this.schema.getPossibleTypes(parent)] : [parent];
+    return types.flatMap((type) => ('getFields' in type && type.getFields()[name] ? [type.getFields()[name]] : [])) as AnyField[]; // prettier-ignore
+  }
+
+  private typeOf(parent: GraphQLCompositeType, name: string): GraphQLCompositeType | null {
+    const field = 'getFields' in parent ? parent.getFields()[name] : undefined;
+    const type = field && getNamedType(field.type);
+    return isCompositeType(type) ? type : null;
+  }
+}
+
+interface Walk {
+  fragments: Map<string, FragmentDefinitionNode>;
+  variables: Record<string, unknown>;
+  caller: Caller;
+  clean: Set<string>;
+  errors: GraphQLError[];
+}
+
+function ruleOn(schema: GraphQLSchema, field: AnyField, at: string, faults: string[]): Rule | null {
+  const auth = getDirective(schema, field, 'auth') ?? [];
+  const open = getDirective(schema, field, 'public') ?? [];
+  if (auth.length + open.length === 0) return null;
+  if (auth.length + open.length > 1) faults.push(`${at} carries more than one of @auth and @public`);
+  if (open.length > 0) return 'public';
+  const requires = (auth[0]?.requires ?? []) as Role[];
+  const unknown = requires.filter((role) => !(role in Role));
+  if (unknown.length > 0) faults.push(`${at} requires an unknown role: ${unknown.join(', ')}`);
+  if (!requires.includes(Role.ADMIN)) faults.push(`${at} does not list ADMIN`);
+  return requires;
+}
+
+function included(selection: SelectionNode, variables: Record<string, unknown>): boolean {
+  const skip = getDirectiveValues(GraphQLSkipDirective, selection, variables);
+  const include = getDirectiveValues(GraphQLIncludeDirective, selection, variables);
+  return skip?.if !== true && include?.if !== false;
+}
+
+function mustChangePassword(actor: Actor): boolean {
+  return actor.status === UserStatus.INVITED;
+}
+
+function unauthenticated(badToken: boolean, path: string[]): GraphQLError {
+  const message = badToken
+    ? 'The access token is not good: it has expired, its session has ended, or it is not ours. Sign in again.'
+    : 'Sign in first: call signIn and send its accessToken as "Authorization: Bearer …".';
+  return new GraphQLError(message, { path, extensions: { code: 'UNAUTHENTICATED' } });
+}

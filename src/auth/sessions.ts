@@ -1,0 +1,128 @@
+/** Signing in, staying in, leaving. A session is a family of refresh tokens of which only the newest is good. */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { DataSource, EntityManager } from 'typeorm';
+import { announce } from '../db/events';
+import { Session } from '../entities/session';
+import { User } from '../entities/user';
+import { AppError, UserErrorCode } from '../errors';
+import type { Actor } from './actor';
+import { hashPassword, judgePassword, passwordFits } from './passwords';
+import type { Tokens } from './tokens';
+
+const SESSION_DAYS = 30;
+
+export interface SignedIn {
+  accessToken: string;
+  refreshToken: string;
+  expiresAt: Date;
+  viewer: User;
+  actor: Actor;
+}
+
+export class Sessions {
+  constructor(
+    private readonly db: DataSource,
+    private readonly tokens: Tokens,
+  ) {}
+
+  /** INVALID_CREDENTIALS in the same words and the same time for a wrong password, an unknown and a locked account. */
+  async signIn(email: string, password: string): Promise<SignedIn> {
+    const user = await this.db.getRepository(User).createQueryBuilder('u')
+      .where('u.email = lower(:email) and u.removed_at is null', { email: email.trim() }).getOne(); // prettier-ignore
+    const fits = await passwordFits(user?.passwordHash ?? null, password);
+    if (!user || !fits || user.status === 'LOCKED') throw badCredentials('The e-mail address or the password is wrong.');
+    return this.open(user);
+  }
+
+  /** Gives the next token of the family. A token that was used before ends the whole family: one of two is a thief. */
+  async refresh(refreshToken: string): Promise<SignedIn> {
+    const refused = badCredentials('This refresh token is no longer good; sign in again.');
+    const given = parseRefreshToken(refreshToken);
+    if (!given) throw refused;
+    const next = newSecret();
+    const renewed = await this.db.transaction(async (tx) => {
+      const session = await tx.findOne(Session, { where: { id: given.sessionId }, lock: { mode: 'pessimistic_write' } });
+      if (!session || session.endedAt || session.expiresAt.getTime() < Date.now()) return null;
+      if (!timingSafeEqual(session.refreshTokenHash, sha256(given.secret))) {
+        await end(tx, session.id);
+        return null;
+      }
+      const user = await tx.findOneBy(User, { id: session.userId });
+      if (!user || user.removedAt || user.status === 'LOCKED') return null;
+      await tx.update(Session, session.id, { refreshTokenHash: sha256(next), refreshedAt: new Date() });
+      return { user, sessionId: session.id };
+    });
+    if (!renewed) throw refused;
+    return this.answer(renewed.user, renewed.sessionId, next);
+  }
+
+  async signOut(actor: Actor): Promise<void> {
+    await this.db.transaction((tx) => end(tx, actor.sessionId));
+  }
+
+  /** Changes the caller's own password, ends their other sessions, and makes an invited account active. */
+  async changePassword(actor: Actor, current: string, wanted: string): Promise<User> {
+    judgePassword(wanted, ['newPassword']);
+    const user = await this.db.getRepository(User).findOneByOrFail({ id: actor.userId });
+    if (!(await passwordFits(user.passwordHash, current))) throw badCredentials('The current password is wrong.', ['currentPassword']); // prettier-ignore
+    if (current === wanted) {
+      throw new AppError(UserErrorCode.INVALID_INPUT, 'The new password must differ from the current one.', { field: ['newPassword'] }); // prettier-ignore
+    }
+    const passwordHash = await hashPassword(wanted);
+    return this.db.transaction(async (tx) => {
+      await tx.query(`update users set password_hash = $2, status = 'ACTIVE' where id = $1`, [user.id, passwordHash]);
+      await tx.query(
+        `update sessions set ended_at = now() where user_id = $1 and id <> $2 and ended_at is null`,
+        [user.id, actor.sessionId],
+      );
+      await announce(tx, `user:${user.id}`);
+      return tx.findOneByOrFail(User, { id: user.id });
+    });
+  }
+
+  private async open(user: User): Promise<SignedIn> {
+    const secret = newSecret();
+    const now = new Date();
+    const session = Object.assign(new Session(), {
+      userId: user.id,
+      refreshTokenHash: sha256(secret),
+      createdAt: now,
+      refreshedAt: now,
+      expiresAt: new Date(now.getTime() + SESSION_DAYS * 86_400_000),
+      endedAt: null,
+    });
+    await this.db.manager.insert(Session, session);
+    return this.answer(user, session.id, secret);
+  }
+
+  private answer(user: User, sessionId: string, secret: string): SignedIn {
+    const { token, expiresAt } = this.tokens.signAccess({ userId: user.id, sessionId }, user.role);
+    const actor = { userId: user.id, sessionId, role: user.role, status: user.status };
+    return { accessToken: token, refreshToken: `${sessionId}.${secret}`, expiresAt, viewer: user, actor };
+  }
+}
+
+/** Ends every session of a user, as a lock, a removal or a new password does. */
+export async function endSessionsOf(tx: EntityManager, userId: string): Promise<void> {
+  await tx.query('update sessions set ended_at = now() where user_id = $1 and ended_at is null', [userId]);
+}
+
+async function end(tx: EntityManager, sessionId: string): Promise<void> {
+  const [rows] = (await tx.query(
+    'update sessions set ended_at = now() where id = $1 and ended_at is null returning user_id as "userId"',
+    [sessionId],
+  )) as [{ userId: string }[], number];
+  for (const { userId } of rows) await announce(tx, `user:${userId}`);
+}
+
+function badCredentials(message: string, field?: string[]): AppError {
+  return new AppError(UserErrorCode.INVALID_CREDENTIALS, message, field && { field });
+}
+
+function parseRefreshToken(token: string): { sessionId: string; secret: string } | null {
+  const [, sessionId, secret] = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([\w-]{43})$/.exec(token) ?? [];
+  return sessionId && secret ? { sessionId, secret } : null;
+}
+
+const newSecret = () => randomBytes(32).toString('base64url');
+const sha256 = (text: string) => createHash('sha256').update(text).digest();

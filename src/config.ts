@@ -1,0 +1,182 @@
+/** The environment, judged once: a frozen Config, or every fault at a time. Nothing else reads `process.env`. */
+import { accessSync, constants } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+
+export type ProcessRole = 'all' | 'api' | 'worker' | 'migrate';
+
+export interface IncusConfig {
+  socket?: string;
+  urls?: string[];
+  clientCert?: string;
+  clientKey?: string;
+  serverCert?: string;
+  projects: string[] | '*';
+}
+
+export interface Config {
+  role: ProcessRole;
+  host: string;
+  port: number;
+  /** Holds the embedded database, the local engine and generated secrets; made only when one of them is needed. */
+  dataFolder: string;
+  /** Null: the embedded Postgres. `migrationUrl` is the owner's, `url` the serving role's. */
+  database: { url: string; migrationUrl: string } | null;
+  databasePoolSize: number;
+  /** Null: the local engine. */
+  incus: IncusConfig | null;
+  /** Seconds between two full looks at the engine. */
+  observeIntervalSeconds: number;
+  /** How many operations a worker process works on at once. */
+  workerConcurrency: number;
+  /** Null: a secret made once and kept in the data folder. */
+  jwt: { secret: string } | { privateKeyFile: string; publicKeyFile: string } | null;
+  jwtIssuer: string;
+  jwtAudience: string;
+  supportContact: string;
+  /** Demo accounts are made and their passwords shown. */
+  demo: boolean;
+  logLevel: string;
+}
+
+/** Thrown with every fault found, a sentence each. The process exits 78 (EX_CONFIG). */
+export class ConfigError extends Error {
+  constructor(readonly faults: string[]) {
+    super(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+const url = (...protocols: string[]) =>
+  z.string().refine((text) => URL.canParse(text) && protocols.includes(new URL(text).protocol), {
+    message: `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+  });
+const whole = (low: number, high: number) => {
+  const message = `must be a whole number from ${low} to ${high}`;
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, { message })
+    .transform(Number)
+    .refine((n) => n >= low && n <= high, { message });
+};
+const file = z.string().refine(isReadable, { message: 'must be the path of a file that this process can read' });
+const list = z.string().transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean)); // prettier-ignore
+
+const variables = z.object({
+  HOST: z.string().default('127.0.0.1'),
+  PORT: whole(0, 65_535).default(4000),
+  KEYFRAME_DATA_DIR: z.string().optional(),
+  KEYFRAME_DEMO: z.enum(['0', '1'], { message: 'must be 0 or 1' }).optional(),
+  DATABASE_URL: url('postgres:', 'postgresql:').optional(),
+  DATABASE_MIGRATION_URL: url('postgres:', 'postgresql:').optional(),
+  DATABASE_POOL_SIZE: whole(2, 1000).default(10),
+  INCUS_SOCKET: z.string().optional(),
+  INCUS_URL: list.pipe(z.array(url('https:')).min(1)).optional(),
+  INCUS_CLIENT_CERT: file.optional(),
+  INCUS_CLIENT_KEY: file.optional(),
+  INCUS_SERVER_CERT: file.optional(),
+  INCUS_PROJECTS: list.pipe(z.array(z.string()).min(1)).default(['default']),
+  OBSERVE_INTERVAL_SECONDS: whole(1, 3600).default(60),
+  WORKER_CONCURRENCY: whole(1, 100).default(8),
+  JWT_SECRET: z.string().min(32, { message: 'must have at least 32 characters' }).optional(),
+  JWT_PRIVATE_KEY: file.optional(),
+  JWT_PUBLIC_KEY: file.optional(),
+  JWT_ISSUER: z.string().default('keyframe'),
+  JWT_AUDIENCE: z.string().default('keyframe'),
+  SUPPORT_CONTACT: z.string().default('Ask your administrator'),
+  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  XDG_DATA_HOME: z.string().optional(),
+});
+type Variables = z.infer<typeof variables>;
+
+/** The names of every variable that this program reads, for documentation and for the test of the compose file. */
+export const VARIABLE_NAMES = Object.keys(variables.shape);
+
+/** Reads the environment (an empty variable counts as absent) for a process of this role. */
+export function readConfig(role: ProcessRole, environment: NodeJS.ProcessEnv = process.env): Readonly<Config> {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const parsed = variables.safeParse(given);
+  const faults = parsed.success ? [] : parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message}.`);
+  // What variables demand of one another is judged on what was given, so that all faults come at once.
+  faults.push(...crossFaults(role, given));
+  if (!parsed.success || faults.length > 0) throw new ConfigError(faults);
+  return Object.freeze(toConfig(role, parsed.data));
+}
+
+function crossFaults(role: ProcessRole, given: NodeJS.ProcessEnv): string[] {
+  const faults: string[] = [];
+  const must = (holds: boolean, sentence: string) => void (holds || faults.push(sentence));
+  const { DATABASE_URL, INCUS_SOCKET, INCUS_URL, INCUS_CLIENT_CERT, INCUS_CLIENT_KEY, INCUS_SERVER_CERT } = given;
+  must(!(INCUS_SOCKET && INCUS_URL), 'INCUS_SOCKET and INCUS_URL exclude each other: name one way to the engine.');
+  must(
+    !INCUS_URL || Boolean(INCUS_CLIENT_CERT && INCUS_CLIENT_KEY && INCUS_SERVER_CERT),
+    'INCUS_URL needs INCUS_CLIENT_CERT, INCUS_CLIENT_KEY and INCUS_SERVER_CERT (paths of PEM files).',
+  );
+  must(!given.DATABASE_MIGRATION_URL || Boolean(DATABASE_URL), 'DATABASE_MIGRATION_URL needs DATABASE_URL beside it.');
+  must(
+    Boolean(given.JWT_PRIVATE_KEY) === Boolean(given.JWT_PUBLIC_KEY),
+    'JWT_PRIVATE_KEY and JWT_PUBLIC_KEY go together.',
+  );
+  must(!(given.JWT_SECRET && given.JWT_PRIVATE_KEY), 'JWT_SECRET and JWT_PRIVATE_KEY exclude each other.');
+  must(
+    role === 'all' || Boolean(DATABASE_URL),
+    `--role ${role} needs DATABASE_URL: only a process of role "all" runs the embedded database.`,
+  );
+  must(
+    role !== 'api' || Boolean(given.JWT_SECRET ?? given.JWT_PRIVATE_KEY),
+    '--role api needs JWT_SECRET or JWT_PRIVATE_KEY: several processes must share the key.',
+  );
+  return faults;
+}
+
+function toConfig(role: ProcessRole, env: Variables): Config {
+  const usesIncus = Boolean(env.INCUS_SOCKET ?? env.INCUS_URL);
+  return {
+    role,
+    host: env.HOST,
+    port: env.PORT,
+    dataFolder: resolve(env.KEYFRAME_DATA_DIR ?? join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'keyframe')), // prettier-ignore
+    database: env.DATABASE_URL
+      ? { url: env.DATABASE_URL, migrationUrl: env.DATABASE_MIGRATION_URL ?? env.DATABASE_URL }
+      : null,
+    databasePoolSize: env.DATABASE_POOL_SIZE,
+    incus: usesIncus ? toIncus(env) : null,
+    observeIntervalSeconds: env.OBSERVE_INTERVAL_SECONDS,
+    workerConcurrency: env.WORKER_CONCURRENCY,
+    jwt: toJwt(env),
+    jwtIssuer: env.JWT_ISSUER,
+    jwtAudience: env.JWT_AUDIENCE,
+    supportContact: env.SUPPORT_CONTACT,
+    demo: env.KEYFRAME_DEMO ? env.KEYFRAME_DEMO === '1' : !env.DATABASE_URL && !usesIncus,
+    logLevel: env.LOG_LEVEL,
+  };
+}
+
+function toIncus(env: Variables): IncusConfig {
+  return {
+    projects: env.INCUS_PROJECTS.includes('*') ? '*' : env.INCUS_PROJECTS,
+    ...(env.INCUS_SOCKET && { socket: env.INCUS_SOCKET }),
+    ...(env.INCUS_URL && { urls: env.INCUS_URL }),
+    ...(env.INCUS_CLIENT_CERT && { clientCert: env.INCUS_CLIENT_CERT }),
+    ...(env.INCUS_CLIENT_KEY && { clientKey: env.INCUS_CLIENT_KEY }),
+    ...(env.INCUS_SERVER_CERT && { serverCert: env.INCUS_SERVER_CERT }),
+  };
+}
+
+function toJwt(env: Variables): Config['jwt'] {
+  if (env.JWT_SECRET) return { secret: env.JWT_SECRET };
+  if (env.JWT_PRIVATE_KEY && env.JWT_PUBLIC_KEY) {
+    return { privateKeyFile: env.JWT_PRIVATE_KEY, publicKeyFile: env.JWT_PUBLIC_KEY };
+  }
+  return null;
+}
+
+function isReadable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,5 @@
+import type { MigrationInterface } from 'typeorm';
+import { FirstTables1795300000000 } from './1795300000000-first-tables';
+
+/** In order. A migration is never edited once it has landed. */
+export const migrations: (new () => MigrationInterface)[] = [FirstTables1795300000000];

@@ -1,0 +1,16 @@
+import type { DataSource, EntityManager } from 'typeorm';
+
+/** SQLSTATE: the transaction was chosen to give way, and may be run again as a whole. */
+const GAVE_WAY = new Set(['40P01', '40001']);
+const ATTEMPTS = 3;
+
+/** Runs `work` in one transaction, and the whole of it again when Postgres broke a deadlock at its expense. */
+export async function inTransaction<T>(db: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await db.transaction(work);
+    } catch (error) {
+      if (attempt === ATTEMPTS || !GAVE_WAY.has((error as { code?: string }).code ?? '')) throw error;
+    }
+  }
+}

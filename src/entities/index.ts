@@ -1,0 +1,11 @@
+import { Engine } from './engine';
+import { IdempotencyKey } from './idempotency-key';
+import { Instance } from './instance';
+import { InstanceAssignment } from './instance-assignment';
+import { Operation } from './operation';
+import { Session } from './session';
+import { Snapshot } from './snapshot';
+import { User } from './user';
+
+/** Every table of ours. */
+export const entities = [User, Session, Engine, Instance, InstanceAssignment, Snapshot, Operation, IdempotencyKey];

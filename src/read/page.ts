@@ -1,0 +1,76 @@
+/** Pages by keyset: what the arguments ask for, and the cursors that answers carry. */
+import { RequestError } from '../errors';
+import type { Listing, Order } from './lists';
+
+export const DEFAULT_PAGE_SIZE = 25;
+export const MAX_PAGE_SIZE = 100;
+
+export interface PageArguments {
+  first?: number | null;
+  after?: string | null;
+  last?: number | null;
+  before?: string | null;
+}
+
+export interface Page {
+  size: number;
+  /** Walking from the end: `last`. */
+  backward: boolean;
+  after: Position | null;
+  before: Position | null;
+}
+
+/** A place in an order: the sort key's value and the id that breaks ties. */
+export interface Position {
+  value: string;
+  id: string;
+}
+
+/** Throws BAD_USER_INPUT for a page size out of bounds, for `first` with `last`, and for a cursor that is not ours. */
+export function readPage(args: PageArguments, listing: Listing<object>, order: Order): Page {
+  const { first, last } = args;
+  if (typeof first === 'number' && typeof last === 'number') throw bad('Give either `first` or `last`, not both.');
+  const size = last ?? first ?? DEFAULT_PAGE_SIZE;
+  if (size < 1 || size > MAX_PAGE_SIZE) throw bad(`A page holds 1 to ${MAX_PAGE_SIZE} entries, not ${size}.`);
+  return {
+    size,
+    backward: typeof last === 'number',
+    after: args.after ? readCursor(args.after, listing, order) : null,
+    before: args.before ? readCursor(args.before, listing, order) : null,
+  };
+}
+
+/** Opaque to clients; it names the order it belongs to, so that it is refused under another. */
+export function writeCursor(position: Position, order: Order): string {
+  return Buffer.from(JSON.stringify([order.field, position.value, position.id])).toString('base64url');
+}
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
+function readCursor(cursor: string, listing: Listing<object>, order: Order): Position {
+  const [field, value, id] = parse(cursor);
+  const time = listing.orders[order.field]?.time;
+  if (typeof value !== 'string' || typeof id !== 'string' || !UUID.test(id) || (time && !isTime(value)) || value.includes('\0')) {
+    throw bad('This is not a cursor of this list.');
+  }
+  if (field !== order.field) throw bad('This cursor belongs to another order of the list.');
+  return { value, id };
+}
+
+function parse(cursor: string): unknown[] {
+  try {
+    const parts: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    return Array.isArray(parts) ? parts : [];
+  } catch {
+    return [];
+  }
+}
+
+function isTime(value: string): boolean {
+  return TIME.test(value) && !Number.isNaN(Date.parse(value));
+}
+
+function bad(message: string): RequestError {
+  return new RequestError('BAD_USER_INPUT', message);
+}

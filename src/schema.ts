@@ -1,0 +1,51 @@
+/** The schema: the resolvers, the types only reached through interfaces, and the directives. */
+import 'reflect-metadata';
+import { printSchemaWithDirectives } from '@graphql-tools/utils';
+import { GraphQLSchema, isEnumType, lexicographicSortSchema } from 'graphql';
+import { buildSchemaSync, type ContainerType } from 'type-graphql';
+import { authDirectives } from './auth/directives';
+import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { EngineResolver, InstanceAssignmentResolver, InstanceResolver } from './resolvers/instance.resolver';
+import { NodeResolver } from './resolvers/node.resolver';
+import { OperationItemResolver, OperationResolver } from './resolvers/operation.resolver';
+import { BigInt, DateTime } from './resolvers/scalars';
+import { SessionResolver } from './resolvers/session.resolver';
+import { SnapshotResolver } from './resolvers/snapshot.resolver';
+import { userErrorTypes } from './resolvers/user-errors';
+import { UserResolver } from './resolvers/user.resolver';
+
+/** `container` hands out the resolvers; to print the schema none is needed. */
+export function createSchema(container?: ContainerType): GraphQLSchema {
+  const built = buildSchemaSync({
+    resolvers: [
+      ApiInfoResolver,
+      SessionResolver,
+      NodeResolver,
+      InstanceResolver,
+      SnapshotResolver,
+      OperationResolver,
+      UserResolver,
+      EngineResolver,
+      InstanceAssignmentResolver,
+      OperationItemResolver,
+    ],
+    orphanedTypes: [...userErrorTypes],
+    scalarsMap: [
+      { type: Date, scalar: DateTime },
+      { type: globalThis.BigInt, scalar: BigInt },
+    ],
+    validate: false, // values of an input are judged by services
+    // Required as soon as there is a subscription, though ours bring their own `subscribe`.
+    pubSub: { publish: () => undefined, subscribe: () => { throw new Error('subscriptions follow rows, not topics'); } }, // prettier-ignore
+    ...(container && { container }),
+  });
+  const role = built.getType('Role');
+  if (!isEnumType(role)) throw new Error('the schema has no enum Role');
+  const config = built.toConfig();
+  return new GraphQLSchema({ ...config, directives: [...config.directives, ...authDirectives(role)] });
+}
+
+/** What `schema.graphql` holds: the reference that people read, with the rules of access on the fields. */
+export function printSchema(schema: GraphQLSchema): string {
+  return `${printSchemaWithDirectives(lexicographicSortSchema(schema))}\n`;
+}

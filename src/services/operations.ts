@@ -1,0 +1,163 @@
+/**
+ * Work from acceptance to outcome. The Operation row is the truth; a job in the queue is only a claim on it, and every
+ * write of a worker is fenced by the claim it holds.
+ */
+import type { DataSource, EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
+import { announce } from '../db/events';
+import { columnsOf, queryEntities } from '../db/rows';
+import { inTransaction } from '../db/transaction';
+import { OperationStatus, type OperationKind } from '../entities/enums';
+import { Operation, type OperationError, type OperationInput, type OperationItem, type OperationStep } from '../entities/operation'; // prettier-ignore
+import { instanceBusy } from './permissions';
+
+export interface Work {
+  /** Given when another row of the same transaction names the operation before it is there. */
+  id?: string;
+  kind: OperationKind;
+  instanceId: string;
+  snapshotId?: string;
+  snapshotName?: string;
+  input?: OperationInput;
+  items?: OperationItem[];
+  /** Null for what the system does by itself. */
+  actorId: string | null;
+  correlationId: string;
+  idempotencyKey?: string | null | undefined;
+}
+
+/** A worker's hold on an operation. `operation` is kept as the row is. */
+export interface Claim {
+  operation: Operation;
+  token: string;
+}
+
+/** Another worker holds the operation now, or it has ended: stop, and change nothing. */
+export class ClaimLost extends Error {
+  constructor() {
+    super('the claim on this operation was lost');
+    this.name = 'ClaimLost';
+  }
+}
+
+/** Records the work and its job in the caller's transaction. Throws INSTANCE_BUSY when other work is unfinished. */
+export async function accept(tx: EntityManager, work: Work): Promise<Operation> {
+  const [operation] = await queryEntities(tx, Operation, INSERT(columnsOf(tx, Operation, 'o')), [
+    work.id ?? uuidv7(),
+    work.kind,
+    work.instanceId,
+    work.snapshotId ?? null,
+    work.snapshotName ?? null,
+    JSON.stringify(work.input ?? {}),
+    JSON.stringify(work.items ?? []),
+    work.actorId,
+    work.idempotencyKey ?? null,
+    work.correlationId,
+  ]);
+  if (!operation) throw instanceBusy(await unfinished(tx, work.instanceId));
+  await tx.query(ENQUEUE_AND_ANNOUNCE, [operation.id, operation.instanceId]);
+  return operation;
+}
+
+/** A worker takes the operation up; null when it has ended or another job holds it. */
+export async function claim(db: DataSource, operationId: string, jobId: string): Promise<Claim | null> {
+  return inTransaction(db, async (tx) => {
+    const [operation] = await queryEntities(tx, Operation, CLAIM(columnsOf(tx, Operation, 'o')), [operationId, jobId]);
+    if (!operation) return null;
+    await announceOperation(tx, operation);
+    return { operation, token: operation.attemptToken ?? '' };
+  });
+}
+
+/** Ends the running step well and begins the next. */
+export async function beginStep(db: DataSource, held: Claim, name: string, input?: OperationInput): Promise<void> {
+  const now = new Date();
+  const { operation } = held;
+  operation.steps = [...closeSteps(operation.steps, OperationStatus.SUCCEEDED, now), { name, status: OperationStatus.RUNNING, startedAt: now, finishedAt: null }]; // prettier-ignore
+  operation.input = { ...operation.input, ...input };
+  await inTransaction(db, (tx) => write(tx, held, { steps: operation.steps, input: operation.input }));
+}
+
+/** Puts the operation back into the queue because nothing was started; it is taken up again after a pause. */
+export async function release(tx: EntityManager, held: Claim, reason: string, afterSeconds: number): Promise<void> {
+  // What did not start is no step: only a step that is there later tells that it may have had an effect.
+  const steps = held.operation.steps.filter((step) => step.status !== OperationStatus.RUNNING);
+  await write(tx, held, { status: OperationStatus.QUEUED, waiting_reason: reason, attempt_token: null, steps });
+  await tx.query(`select graphile_worker.add_job('operation', json_build_object('id', $1::text), run_at := now() + $2 * interval '1 second')`, [held.operation.id, afterSeconds]); // prettier-ignore
+}
+
+/** Records how it ended. The caller records in the same transaction what became of the snapshot. */
+export async function finish(tx: EntityManager, held: Claim, error: OperationError | null): Promise<void> {
+  const status = error ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
+  const now = new Date();
+  const { items } = held.operation;
+  await write(tx, held, {
+    status,
+    error,
+    items,
+    steps: closeSteps(held.operation.steps, status, now),
+    waiting_reason: null,
+    finished_at: now,
+  });
+}
+
+/** Records how one of the items ended, with what the caller changes in the same transaction. */
+export async function writeItems(tx: EntityManager, held: Claim): Promise<void> {
+  await write(tx, held, { items: held.operation.items });
+}
+
+/** Changes columns of a held operation; throws ClaimLost (which undoes the transaction) when it is not held any more. */
+async function write(tx: EntityManager, held: Claim, changes: Record<string, unknown>): Promise<void> {
+  const names = Object.keys(changes);
+  const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
+  const set = names.map((name, index) => `${name} = $${index + 3}`).join(', ');
+  const [, count] = (await tx.query(`update operations set ${set} where id = $1 and attempt_token = $2`, [
+    held.operation.id,
+    held.token,
+    ...values,
+  ])) as [unknown, number];
+  if (count !== 1) throw new ClaimLost();
+  await announceOperation(tx, held.operation);
+}
+
+async function unfinished(tx: EntityManager, instanceId: string): Promise<Operation> {
+  const [operation] = await queryEntities(
+    tx,
+    Operation,
+    `select ${columnsOf(tx, Operation, 'o')} from operations o where instance_id = $1 order by created_at desc, id desc limit 1`,
+    [instanceId],
+  );
+  if (!operation) throw new Error('an instance was busy with an operation that is not there');
+  return operation;
+}
+
+function announceOperation(tx: EntityManager, { id, instanceId }: Operation): Promise<void> {
+  return announce(tx, `operation:${id}`, `instance:${instanceId}`);
+}
+
+function closeSteps(steps: OperationStep[], status: OperationStatus, now: Date): OperationStep[] {
+  return steps.map((step) => (step.finishedAt ? step : { ...step, status, finishedAt: now }));
+}
+
+const isJson = (value: unknown) => typeof value === 'object' && value !== null && !(value instanceof Date);
+
+const INSERT = (columns: string) => `
+with o as (
+  insert into operations (id, kind, status, instance_id, snapshot_id, snapshot_name, input, items, actor_id,
+    idempotency_key, correlation_id, created_at)
+  values ($1, $2, 'QUEUED', $3, $4, $5, $6, $7, $8, $9, $10, now())
+  on conflict (instance_id) where status in ('QUEUED', 'RUNNING') do nothing
+  returning *
+) select ${columns} from o`;
+
+const ENQUEUE_AND_ANNOUNCE = `
+select graphile_worker.add_job('operation', json_build_object('id', $1::text)),
+  pg_notify('keyframe', 'operation:' || $1::text), pg_notify('keyframe', 'instance:' || $2::text)`;
+
+const CLAIM = (columns: string) => `
+with o as (
+  update operations set status = 'RUNNING', attempts = attempts + 1, waiting_reason = null,
+    attempt_token = $2 || ':' || (attempts + 1), started_at = coalesce(started_at, now())
+  where id = $1 and (status = 'QUEUED' or status = 'RUNNING' and starts_with(attempt_token, $2 || ':'))
+  returning *
+) select ${columns} from o`;

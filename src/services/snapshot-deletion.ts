@@ -1,0 +1,170 @@
+/** Deleting several snapshots at once, by wish or because their time has come: one operation per instance, an item each. */
+import type { DataSource, EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
+import type { Request } from '../auth/actor';
+import { columnsOf, findRow, queryEntities } from '../db/rows';
+import { inTransaction } from '../db/transaction';
+import { OperationKind } from '../entities/enums';
+import { Operation } from '../entities/operation';
+import { Snapshot } from '../entities/snapshot';
+import { AppError, UserErrorCode } from '../errors';
+import { once } from './idempotency';
+import { accept } from './operations';
+import { obstacleToDelete } from './permissions';
+import { itemOf, visibleSnapshot } from './snapshots';
+
+export const MAX_SNAPSHOT_IDS = 100;
+
+export interface DeleteSnapshots {
+  /** The id as the caller gave it, and the row's id; null when it names no snapshot at all. */
+  snapshots: { given: string; snapshotId: string | null }[];
+  idempotencyKey?: string | null;
+}
+
+/** What became of one of the ids: work that was accepted, or why not. */
+export interface DeletionResult {
+  given: string;
+  operation: Operation | null;
+  errors: AppError[];
+}
+
+export interface Deletion {
+  operations: Operation[];
+  results: DeletionResult[];
+  replayed: boolean;
+}
+
+/** What a repeat under the same idempotency key is answered from. */
+type Kept = { given: string; operationId: string | null; error: { code: UserErrorCode; message: string } | null }[];
+
+export class SnapshotDeletion {
+  constructor(private readonly db: DataSource) {}
+
+  /** Accepts what can be accepted; each id has its own answer. When nothing was accepted, the key stays free. */
+  async deleteMany(request: Request, wish: DeleteSnapshots): Promise<Deletion> {
+    if (wish.snapshots.length === 0 || wish.snapshots.length > MAX_SNAPSHOT_IDS) {
+      throw new AppError(UserErrorCode.INVALID_INPUT, `Give 1 to ${MAX_SNAPSHOT_IDS} snapshots.`, { field: ['snapshotIds'] }); // prettier-ignore
+    }
+    let results: DeletionResult[] = [];
+    try {
+      return await inTransaction(this.db, async (tx) => {
+        const { result, replayed } = await once(tx, request, 'deleteSnapshots', wish, async () => {
+          results = await this.accept(tx, request, wish);
+          if (results.every(({ operation }) => operation === null)) throw new NothingAccepted();
+          return results.map(toKept);
+        });
+        if (replayed) results = await this.replay(tx, result);
+        return { operations: distinct(results), results, replayed };
+      });
+    } catch (error) {
+      if (error instanceof NothingAccepted) return { operations: [], results, replayed: false };
+      throw error;
+    }
+  }
+
+  /** Starts the deletion of snapshots whose time has come, on instances that are not busy; the others wait. */
+  async deleteExpired(): Promise<void> {
+    const due = await this.db.query<{ instanceId: string; ids: string[] }[]>(DUE);
+    for (const { instanceId, ids } of due) {
+      await inTransaction(this.db, async (tx) => {
+        const snapshots = await queryEntities(
+          tx,
+          Snapshot,
+          `select ${columnsOf(tx, Snapshot, 's')} from snapshots s where id = any($1) and expires_at <= now() for update`,
+          [ids],
+        );
+        if (snapshots.length > 0) await this.acceptFor(tx, instanceId, snapshots, { actorId: null, correlationId: uuidv7() });
+      }).catch(ignoreBusy); // prettier-ignore
+    }
+  }
+
+  private async accept(tx: EntityManager, request: Request, wish: DeleteSnapshots): Promise<DeletionResult[]> {
+    const results: DeletionResult[] = [];
+    const wanted = new Map<string, { snapshot: Snapshot; result: DeletionResult }[]>();
+    for (const { given, snapshotId } of wish.snapshots) {
+      const result: DeletionResult = { given, operation: null, errors: [] };
+      results.push(result);
+      const snapshot = await this.judge(tx, request, snapshotId, result);
+      if (snapshot) wanted.set(snapshot.instanceId, [...(wanted.get(snapshot.instanceId) ?? []), { snapshot, result }]);
+    }
+    // In one order everywhere, so that two requests for the same instances cannot block each other.
+    for (const [instanceId, entries] of [...wanted].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      const snapshots = [...new Map(entries.map(({ snapshot }) => [snapshot.id, snapshot])).values()];
+      const by = { actorId: request.actor.userId, correlationId: request.correlationId, idempotencyKey: wish.idempotencyKey };
+      try {
+        const operation = await this.acceptFor(tx, instanceId, snapshots, by);
+        for (const { result } of entries) result.operation = operation;
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        for (const { result } of entries) result.errors.push(error);
+      }
+    }
+    return results;
+  }
+
+  private async judge(
+    tx: EntityManager,
+    request: Request,
+    snapshotId: string | null,
+    result: DeletionResult,
+  ): Promise<Snapshot | null> {
+    try {
+      const { snapshot, instance } = await visibleSnapshot(tx, request, snapshotId);
+      const obstacle = obstacleToDelete(instance, snapshot);
+      if (obstacle) throw obstacle;
+      return snapshot;
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      result.errors.push(error);
+      return null;
+    }
+  }
+
+  private acceptFor(
+    tx: EntityManager,
+    instanceId: string,
+    snapshots: Snapshot[],
+    by: { actorId: string | null; correlationId: string; idempotencyKey?: string | null | undefined },
+  ): Promise<Operation> {
+    const [only] = snapshots;
+    const one = snapshots.length === 1 && only ? { snapshotId: only.id, snapshotName: only.name } : {};
+    return accept(tx, { kind: OperationKind.SNAPSHOTS_DELETE, instanceId, ...one, items: snapshots.map(itemOf), ...by });
+  }
+
+  private async replay(tx: EntityManager, kept: Kept): Promise<DeletionResult[]> {
+    const operations = new Map<string, Operation | null>();
+    for (const { operationId } of kept) {
+      if (operationId && !operations.has(operationId)) operations.set(operationId, await findRow(tx, Operation, operationId));
+    }
+    return kept.map(({ given, operationId, error }) => ({
+      given,
+      operation: operationId === null ? null : (operations.get(operationId) ?? null),
+      errors: error ? [new AppError(error.code, error.message)] : [],
+    }));
+  }
+}
+
+class NothingAccepted extends Error {}
+
+function toKept({ given, operation, errors: [error] }: DeletionResult): Kept[number] {
+  return { given, operationId: operation?.id ?? null, error: error ? { code: error.code, message: error.message } : null };
+}
+
+function distinct(results: DeletionResult[]): Operation[] {
+  const all = results.flatMap(({ operation }) => (operation ? [operation] : []));
+  return [...new Map(all.map((operation) => [operation.id, operation])).values()];
+}
+
+function ignoreBusy(error: unknown): void {
+  if (!(error instanceof AppError)) throw error;
+}
+
+const DUE = `
+select s.instance_id as "instanceId", array_agg(s.id) as ids
+from snapshots s
+where s.expires_at <= now() and s.status in ('AVAILABLE', 'ERROR', 'MISSING')
+  and not exists (select from operations o where o.instance_id = s.instance_id and o.status in ('QUEUED', 'RUNNING'))
+  -- After a failed attempt the next one waits: a snapshot that cannot be deleted must not keep the engine busy.
+  and not exists (select from operations o where o.instance_id = s.instance_id and o.kind = 'SNAPSHOTS_DELETE'
+    and o.status = 'FAILED' and o.actor_id is null and o.finished_at > now() - interval '10 minutes')
+group by s.instance_id`;
