@@ -69,19 +69,38 @@ export async function claim(db: DataSource, operationId: string, jobId: string):
   });
 }
 
-/** Ends the running step well and begins the next. */
-export async function beginStep(db: DataSource, held: Claim, name: string, input?: OperationInput): Promise<void> {
+/** Ends the running step and begins the next, with what else is to be noted or changed at that moment. */
+export async function beginStep(
+  db: DataSource,
+  held: Claim,
+  name: string,
+  { input, change }: { input?: OperationInput; change?: (tx: EntityManager) => Promise<void> } = {},
+): Promise<void> {
   const now = new Date();
   const { operation } = held;
-  operation.steps = [...closeSteps(operation.steps, OperationStatus.SUCCEEDED, now), { name, status: OperationStatus.RUNNING, startedAt: now, finishedAt: null }]; // prettier-ignore
+  // A step that is still running when the operation is checked anew was cut off.
+  const before = closeSteps(operation.steps, name === 'check' ? OperationStatus.FAILED : OperationStatus.SUCCEEDED, now);
+  operation.steps = [...before, { name, status: OperationStatus.RUNNING, startedAt: now, finishedAt: null }];
   operation.input = { ...operation.input, ...input };
-  await inTransaction(db, (tx) => write(tx, held, { steps: operation.steps, input: operation.input }));
+  await inTransaction(db, async (tx) => {
+    await change?.(tx);
+    await write(tx, held, { steps: operation.steps, input: operation.input });
+  });
 }
 
-/** Puts the operation back into the queue because nothing was started; it is taken up again after a pause. */
-export async function release(tx: EntityManager, held: Claim, reason: string, afterSeconds: number): Promise<void> {
-  // What did not start is no step: only a step that is there later tells that it may have had an effect.
-  const steps = held.operation.steps.filter((step) => step.status !== OperationStatus.RUNNING);
+/**
+ * Puts the operation back into the queue; it is taken up again after a pause. When its running step was `notStarted` the step
+ * goes: a step that is there later tells that it may have had an effect.
+ */
+export async function release(
+  tx: EntityManager,
+  held: Claim,
+  reason: string,
+  afterSeconds: number,
+  notStarted: boolean,
+): Promise<void> {
+  const { steps: all } = held.operation;
+  const steps = notStarted ? all.filter(({ status }) => status !== OperationStatus.RUNNING) : closeSteps(all, OperationStatus.FAILED, new Date()); // prettier-ignore
   await write(tx, held, { status: OperationStatus.QUEUED, waiting_reason: reason, attempt_token: null, steps });
   await tx.query(`select graphile_worker.add_job('operation', json_build_object('id', $1::text), run_at := now() + $2 * interval '1 second')`, [held.operation.id, afterSeconds]); // prettier-ignore
 }
@@ -97,8 +116,7 @@ export async function finish(tx: EntityManager, held: Claim, error: OperationErr
     items,
     steps: closeSteps(held.operation.steps, status, now),
     waiting_reason: null,
-    finished_at: now,
-  });
+  }, 'finished_at = now()');
 }
 
 /** Records how one of the items ended, with what the caller changes in the same transaction. */
@@ -107,10 +125,10 @@ export async function writeItems(tx: EntityManager, held: Claim): Promise<void> 
 }
 
 /** Changes columns of a held operation; throws ClaimLost (which undoes the transaction) when it is not held any more. */
-async function write(tx: EntityManager, held: Claim, changes: Record<string, unknown>): Promise<void> {
+async function write(tx: EntityManager, held: Claim, changes: Record<string, unknown>, ...more: string[]): Promise<void> {
   const names = Object.keys(changes);
   const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
-  const set = names.map((name, index) => `${name} = $${index + 3}`).join(', ');
+  const set = [...names.map((name, index) => `${name} = $${index + 3}`), ...more].join(', ');
   const [, count] = (await tx.query(`update operations set ${set} where id = $1 and attempt_token = $2`, [
     held.operation.id,
     held.token,

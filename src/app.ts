@@ -1,0 +1,200 @@
+/** The one place where the parts are joined. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
+import { pino, type Logger } from 'pino';
+import type { DataSource } from 'typeorm';
+import { Actors } from './auth/actor';
+import { Authorizer } from './auth/authorize';
+import { Sessions } from './auth/sessions';
+import { Tokens } from './auth/tokens';
+import type { Config } from './config';
+import { createDataSource } from './db/data-source';
+import { Events } from './db/events';
+import { migrate, waitForSchema } from './db/migrate';
+import type { DemoAccount } from './endpoint/graphiql';
+import type { Engine } from './engine/engine';
+import type { LocalEngine } from './engine/local';
+import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { SessionResolver } from './resolvers/session.resolver';
+import { SnapshotResolver } from './resolvers/snapshot.resolver';
+import { UserResolver } from './resolvers/user.resolver';
+import { createSchema } from './schema';
+import { MAX_BODY_BYTES, startServer } from './server';
+import { Engines } from './services/engines';
+import { SnapshotDeletion } from './services/snapshot-deletion';
+import { Snapshots } from './services/snapshots';
+import { Users } from './services/users';
+import { installQueue, startWorker } from './worker/worker';
+
+export interface App {
+  /** Where it listens; null for a process without an API. */
+  url: string | null;
+  accounts: DemoAccount[];
+  stop: () => Promise<void>;
+}
+
+/** The database did not answer, or has no schema, for half a minute: exit 69. */
+export class DatabaseUnavailable extends Error {}
+
+const PATIENCE_SECONDS = 30;
+export const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as { version: string };
+
+/** Starts what the role asks for. What has been started is stopped again, in reverse, by `stop` or when starting fails. */
+export async function startApp(config: Config): Promise<App> {
+  const log = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
+  const undo: (() => Promise<void> | void)[] = [];
+  const stop = async () => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    const app = await assemble(config, log, (step) => undo.push(step));
+    return { ...app, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function assemble(config: Config, log: Logger, onStop: (step: () => Promise<void> | void) => void): Promise<Omit<App, 'stop'>> { // prettier-ignore
+  const folder = await dataFolder(config, onStop);
+  const urls = config.database ?? (await embeddedDatabase(config, log, onStop));
+  await waitForDatabase(urls.url, log);
+  await prepareSchema(config, urls, log);
+  if (config.role === 'migrate') return { url: null, accounts: [] };
+
+  const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
+  onStop(() => db.destroy());
+  const services = { db, users: new Users(db), snapshots: new Snapshots(db), deletion: new SnapshotDeletion(db) };
+  const engine = config.role === 'api' ? null : await openEngine(config, onStop);
+  if (engine) {
+    const worker = await startWorker(
+      { db, engine, log: (level, what, message) => log[level](what, message) },
+      {
+        url: urls.url,
+        concurrency: config.workerConcurrency,
+        observeIntervalSeconds: config.observeIntervalSeconds,
+        deletion: services.deletion,
+      },
+    );
+    onStop(worker.stop);
+  }
+  const accounts = config.demo ? await demo(config, services, engine) : [];
+  if (config.role === 'worker') return { url: null, accounts };
+  const url = await serve(config, urls.url, services, folder, accounts, log, onStop);
+  return { url, accounts };
+}
+
+interface Services {
+  db: DataSource;
+  users: Users;
+  snapshots: Snapshots;
+  deletion: SnapshotDeletion;
+}
+
+async function serve(
+  config: Config,
+  url: string,
+  { db, users, snapshots, deletion }: Services,
+  folder: Secrets | null,
+  accounts: DemoAccount[],
+  log: Logger,
+  onStop: (step: () => Promise<void> | void) => void,
+): Promise<string> {
+  const tokens = new Tokens({ key: await signingKey(config, folder), issuer: config.jwtIssuer, audience: config.jwtAudience });
+  const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
+  const resolvers = new Map<unknown, object>([
+    [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
+    [SessionResolver, new SessionResolver(new Sessions(db, tokens))],
+    [SnapshotResolver, new SnapshotResolver(snapshots, deletion)],
+    [UserResolver, new UserResolver(users)],
+  ]);
+  // Resolvers that need nothing are made by the framework.
+  const schema = createSchema({ get: (type) => resolvers.get(type) ?? new (type as new () => object)() });
+  const events = new Events(url, (error) => log.warn({ err: error }, 'the connection that listens was lost'));
+  await events.start();
+  onStop(() => events.stop());
+  const authorizer = new Authorizer(schema, config.supportContact);
+  const shared = { db, events, authorizer, actors: new Actors(db, tokens) };
+  const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
+  const server = await startServer(schema, shared, {
+    host: config.host,
+    port: config.port,
+    demoAccounts: onLoopback ? accounts : [],
+    report: (level, what, message) => log[level](what, message),
+  });
+  onStop(server.stop);
+  return server.url;
+}
+
+interface Secrets {
+  secret: (name: string) => Promise<Buffer>;
+}
+
+/** Made and locked only when something lives there. */
+async function dataFolder(config: Config, onStop: (step: () => Promise<void>) => void): Promise<Secrets | null> {
+  const ownsEngine = !config.incus && (config.role === 'all' || config.role === 'worker');
+  if (config.database && !ownsEngine && (config.jwt ?? config.role === 'migrate') && !config.demo) return null;
+  const { openDataFolder } = await import('./embedded/data-folder.js');
+  const folder = await openDataFolder(config.dataFolder);
+  onStop(() => folder.close());
+  return folder;
+}
+
+async function embeddedDatabase(config: Config, log: Logger, onStop: (step: () => Promise<void>) => void) {
+  const { startPostgres } = await import('./embedded/postgres.js');
+  const postgres = await startPostgres(config.dataFolder, (line) => log.info(line));
+  onStop(() => postgres.stop());
+  return postgres;
+}
+
+async function openEngine(config: Config, onStop: (step: () => Promise<void>) => void): Promise<Engine> {
+  const engine = config.incus
+    ? await (await import('./engine/incus.js')).connectIncus(config.incus)
+    : await (await import('./engine/local.js')).openLocalEngine(join(config.dataFolder, 'engine'));
+  onStop(() => engine.close());
+  return engine;
+}
+
+async function demo(config: Config, services: Services, engine: Engine | null): Promise<DemoAccount[]> {
+  const { ensureDemoAccounts, seedLocalEngine } = await import('./embedded/demo.js');
+  const credentials = await ensureDemoAccounts(services, config.dataFolder);
+  if (engine?.kind === 'local') await seedLocalEngine(services, engine as LocalEngine, config.dataFolder);
+  return Object.entries(credentials).map(([name, account]) => ({ name, ...account }));
+}
+
+async function signingKey({ jwt }: Config, folder: Secrets | null) {
+  if (jwt && 'secret' in jwt) return { secret: jwt.secret };
+  if (jwt) return { privateKey: readFileSync(jwt.privateKeyFile), publicKey: readFileSync(jwt.publicKeyFile) };
+  if (!folder) throw new Error('no data folder to keep a signing key in');
+  return { secret: await folder.secret('jwt') };
+}
+
+/** Tries for half a minute; says why it waits. */
+async function waitForDatabase(url: string, log: Logger): Promise<void> {
+  for (const deadline = Date.now() + PATIENCE_SECONDS * 1000; ; await sleep(1000)) {
+    const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      await client.end();
+      return;
+    } catch (error) {
+      const { host, port, database } = client;
+      const sentence = `The database ${database ?? ''} at ${host}:${port} cannot be reached: ${(error as Error).message || String(error)}`;
+      if (Date.now() > deadline) throw new DatabaseUnavailable(sentence, { cause: error });
+      log.warn(`${sentence} Trying again.`);
+    }
+  }
+}
+
+async function prepareSchema(config: Config, urls: { url: string; migrationUrl: string }, log: Logger): Promise<void> {
+  if (config.role === 'all' || config.role === 'migrate') {
+    const { applied, warning } = await migrate(urls, () => installQueue(urls.url));
+    if (applied.length > 0) log.info({ applied }, 'the database schema was brought up to date');
+    if (warning) log.warn(warning);
+  } else if (!(await waitForSchema(urls.url, PATIENCE_SECONDS))) {
+    throw new DatabaseUnavailable('The database has no schema of this version. Run a process with --role migrate first.');
+  }
+}

@@ -1,0 +1,55 @@
+/** Apollo: GraphQL over HTTP. Its one plugin of ours authorizes before execution and sets the status of the answer. */
+import { ApolloServer, HeaderMap, type ApolloServerPlugin, type GraphQLRequestListener } from '@apollo/server';
+import { ApolloServerPluginCacheControlDisabled } from '@apollo/server/plugin/disabled';
+import type { GraphQLSchema } from 'graphql';
+import type { Authorizer } from '../auth/authorize';
+import type { Context } from '../resolvers/context';
+import { statusOf, toFormatted, type Report } from './errors';
+
+export function createApollo(schema: GraphQLSchema, authorizer: Authorizer, report: Report): ApolloServer<Context> {
+  return new ApolloServer<Context>({
+    schema,
+    introspection: true,
+    csrfPrevention: true,
+    allowBatchedHttpRequests: false,
+    includeStacktraceInErrorResponses: false,
+    hideSchemaDetailsFromClientErrors: true,
+    persistedQueries: false,
+    stopOnTerminationSignals: false,
+    formatError: (_, error) => toFormatted(error, report),
+    // The cache-control plugin wraps every field; the landing page would need another host.
+    plugins: [ApolloServerPluginCacheControlDisabled(), accessAndStatus(authorizer, report)],
+    logger: quiet(report),
+  });
+}
+
+function accessAndStatus(authorizer: Authorizer, report: Report): ApolloServerPlugin<Context> {
+  const listener: GraphQLRequestListener<Context> = {
+    // Answers in place of execution when a field is refused: `data` is absent and nothing has been looked up.
+    responseForOperation: ({ document, operation, request, contextValue }) => {
+      const errors = authorizer.authorize(document, operation, request.variables ?? {}, contextValue.caller);
+      if (errors.length === 0) return Promise.resolve(null);
+      const singleResult = { errors: errors.map((error) => toFormatted(error, report)) };
+      return Promise.resolve({ http: { status: 200, headers: new HeaderMap() }, body: { kind: 'single', singleResult } });
+    },
+    willSendResponse: ({ request, response }) => {
+      if (response.body.kind === 'single' && response.body.singleResult.errors) {
+        const modern = request.http?.headers.get('accept')?.includes('application/graphql-response+json') ?? false;
+        response.http.status = keepsOwnStatus(response.http.status) ?? statusOf(response.body.singleResult.errors, modern);
+      }
+      return Promise.resolve();
+    },
+  };
+  return { requestDidStart: () => Promise.resolve(listener) };
+}
+
+/** 405 for a mutation by GET is Apollo's to say. */
+function keepsOwnStatus(status: number | undefined): number | undefined {
+  return status === 405 ? status : undefined;
+}
+
+function quiet(report: Report) {
+  const log = (level: 'info' | 'error') => (message: unknown) => report(level, {}, String(message));
+  return { debug: () => undefined, info: () => undefined, warn: log('info'), error: log('error') };
+}
+

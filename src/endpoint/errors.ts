@@ -1,0 +1,90 @@
+/** Every error at the top of a response: one of the contract's codes, a correlation id, and nothing of our insides. */
+import { unwrapResolverError } from '@apollo/server/errors';
+import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import { RequestError } from '../errors';
+import { correlationId } from './correlation';
+
+export type Report = (level: 'info' | 'error', what: object, message: string) => void;
+
+const PASSED_ON = new Set([
+  'GRAPHQL_PARSE_FAILED',
+  'GRAPHQL_VALIDATION_FAILED',
+  'OPERATION_RESOLUTION_FAILURE',
+  'BAD_REQUEST',
+  'BAD_USER_INPUT',
+  'PERSISTED_QUERY_NOT_FOUND',
+  'PERSISTED_QUERY_NOT_ALLOWED',
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'SERVICE_UNAVAILABLE',
+  'INTERNAL_SERVER_ERROR',
+]);
+
+/** Names of the contract for what libraries call otherwise. */
+const RENAMED: Record<string, string> = { PERSISTED_QUERY_NOT_SUPPORTED: 'PERSISTED_QUERY_NOT_ALLOWED' };
+
+/** SQLSTATE classes and socket errors that mean that the database is away, not that we did something wrong. */
+const DATABASE_AWAY = /^(08|53|57P0[1-3])|^E(CONNREFUSED|CONNRESET|PIPE|TIMEDOUT|HOSTUNREACH|NOTFOUND)$/;
+
+/** An error as the client may see it. Our own faults are logged whole and shown only by their id. */
+export function toFormatted(error: unknown, report: Report): GraphQLFormattedError {
+  const id = correlationId();
+  const shown = error instanceof GraphQLError ? error.toJSON() : { message: '' };
+  const place = { ...(shown.locations && { locations: shown.locations }), ...(shown.path && { path: shown.path }) };
+  const cause = unwrapResolverError(error);
+  if (cause instanceof RequestError) {
+    return { message: cause.message, ...place, extensions: { code: cause.code, ...cause.extensions, correlationId: id } };
+  }
+  const code = codeOf(error, cause);
+  if (code === 'SERVICE_UNAVAILABLE' || code === 'INTERNAL_SERVER_ERROR') {
+    report('error', { correlationId: id, code, err: cause }, 'a request failed');
+    return { message: MASKED[code], ...place, extensions: { code, correlationId: id } };
+  }
+  // What extensions a library adds beyond its code is its own affair: only ours are passed on.
+  const { requiredRoles, contact } = shown.extensions ?? {};
+  const extensions = { code, ...(requiredRoles !== undefined && { requiredRoles, contact }), correlationId: id };
+  return { message: withoutSuggestions(shown.message), ...place, extensions };
+}
+
+const MASKED = {
+  SERVICE_UNAVAILABLE: 'The service cannot answer just now; try again in a moment.',
+  INTERNAL_SERVER_ERROR: 'Something went wrong on our side. Whoever runs this finds it in the log by the correlation id.',
+};
+
+function codeOf(error: unknown, cause: unknown): string {
+  const own = (cause as { code?: unknown } | null)?.code;
+  if (typeof own === 'string' && DATABASE_AWAY.test(own)) return 'SERVICE_UNAVAILABLE';
+  if (cause instanceof Error && /Connection terminated|timeout exceeded when trying to connect/.test(cause.message)) {
+    return 'SERVICE_UNAVAILABLE';
+  }
+  const given = error instanceof GraphQLError ? String(error.extensions.code ?? '') : '';
+  const code = RENAMED[given] ?? given;
+  if (PASSED_ON.has(code)) return code;
+  // graphql-js has no codes: an error of its own without a cause is about the document or a variable.
+  return error instanceof GraphQLError && !error.originalError && !given ? 'BAD_USER_INPUT' : 'INTERNAL_SERVER_ERROR';
+}
+
+/** A schema is no secret here, but guesses at names help only those who probe. */
+function withoutSuggestions(message: string): string {
+  return message.replace(/ ?Did you mean [^?]*\?/g, '');
+}
+
+/** The HTTP status of a response with these codes. `application/json` predates the codes: most of them are 200 there. */
+export function statusOf(errors: readonly GraphQLFormattedError[], graphqlResponseJson: boolean): number {
+  const codes = new Set(errors.map(({ extensions }) => String(extensions?.code)));
+  const first = [...STATUSES].find(([code]) => codes.has(code));
+  if (!first) return 200;
+  const [code, status] = first;
+  return graphqlResponseJson || ALWAYS.has(code) ? status : 200;
+}
+
+const STATUSES = new Map([
+  ['SERVICE_UNAVAILABLE', 503],
+  ['UNAUTHENTICATED', 401],
+  ['FORBIDDEN', 403],
+  ['BAD_REQUEST', 400],
+  ['GRAPHQL_PARSE_FAILED', 400],
+  ['GRAPHQL_VALIDATION_FAILED', 400],
+  ['OPERATION_RESOLUTION_FAILURE', 400],
+]);
+const ALWAYS = new Set(['SERVICE_UNAVAILABLE', 'UNAUTHENTICATED', 'BAD_REQUEST']);

@@ -1,0 +1,50 @@
+/** Whether the process lives, whether it should get requests, and how it fares. */
+import type { FastifyInstance } from 'fastify';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { DataSource } from 'typeorm';
+
+const PATIENCE_MS = 2000;
+
+/** Serves `/health/live`, `/health/ready` and `/metrics`; the returned function turns readiness off for good. */
+export function serveHealth(server: FastifyInstance, db: DataSource): () => void {
+  let draining = false;
+  const metrics = createMetrics(db);
+  server.get('/health/live', () => ({ status: 'live' }));
+  server.get('/health/ready', async (_request, reply) => {
+    const reason = draining ? 'stopping' : (await answers(db)) ? null : 'the database does not answer';
+    return reply.status(reason ? 503 : 200).send(reason ? { status: 'not ready', reason } : { status: 'ready' });
+  });
+  server.get('/metrics', async (_request, reply) => {
+    return reply.type(metrics.contentType).send(await metrics.metrics());
+  });
+  return () => {
+    draining = true;
+  };
+}
+
+async function answers(db: DataSource): Promise<boolean> {
+  const late = new Promise<false>((resolve) => setTimeout(() => resolve(false), PATIENCE_MS).unref());
+  return Promise.race([db.query('select 1').then(() => true, () => false), late]); // prettier-ignore
+}
+
+function createMetrics(db: DataSource): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const unfinished = new Gauge({
+    name: 'keyframe_operations_unfinished',
+    help: 'Operations that are queued or being worked on.',
+    labelNames: ['status'],
+    registers: [registry],
+    async collect() {
+      const rows = await db
+        .query<{ status: string; count: number }[]>(UNFINISHED)
+        .catch((): { status: string; count: number }[] => []);
+      for (const { status, count } of rows) unfinished.set({ status }, count);
+    },
+  });
+  return registry;
+}
+
+const UNFINISHED = `
+select status, count(o.id)::int as count
+from unnest(array['QUEUED', 'RUNNING']) status left join operations o using (status) group by status`;

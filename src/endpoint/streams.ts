@@ -1,0 +1,132 @@
+/** Operations that stream: WebSocket (graphql-transport-ws) and server-sent events, by the same steps as HTTP. */
+import {
+  execute,
+  getOperationAST,
+  GraphQLError,
+  parse,
+  subscribe,
+  validate,
+  type ExecutionArgs,
+  type FormattedExecutionResult,
+  type GraphQLFormattedError,
+  type GraphQLSchema,
+} from 'graphql';
+import { createHandler as createSseHandler } from 'graphql-sse/lib/use/fastify';
+import { makeServer, type Server as WsProtocol } from 'graphql-ws';
+import type { WebSocket } from 'ws';
+import type { Caller } from '../auth/actor';
+import { Context, type Surroundings } from '../resolvers/context';
+import { correlate, correlationId } from './correlation';
+import { toFormatted, type Report } from './errors';
+
+interface Params {
+  query: string;
+  operationName?: string | null | undefined;
+  variables?: Record<string, unknown> | null | undefined;
+}
+
+export class Streams {
+  constructor(
+    private readonly schema: GraphQLSchema,
+    private readonly shared: Surroundings,
+    private readonly report: Report,
+  ) {}
+
+  /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
+  private prepare(params: Params, caller: Caller): ExecutionArgs | readonly GraphQLError[] {
+    try {
+      const document = parse(params.query);
+      const invalid = validate(this.schema, document);
+      if (invalid.length > 0) return invalid.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED'));
+      const operation = getOperationAST(document, params.operationName);
+      if (!operation) return [failure('Name one of the operations of the document.', 'OPERATION_RESOLUTION_FAILURE')];
+      const variables = params.variables ?? {};
+      const authorize = (as: Caller) => this.shared.authorizer.authorize(document, operation, variables, as);
+      const refused = authorize(caller);
+      if (refused.length > 0) return refused;
+      const context = new Context(this.shared, caller, correlationId());
+      context.authorizeAgain = (actor) => authorize({ actor, badToken: false });
+      return { schema: this.schema, document, operationName: params.operationName ?? null, variableValues: variables, contextValue: context }; // prettier-ignore
+    } catch (error) {
+      if (error instanceof GraphQLError) return [withCode(error, 'GRAPHQL_PARSE_FAILED')];
+      throw error;
+    }
+  }
+
+  /** Server-sent events in distinct connections mode: one operation a request. */
+  sse(): ReturnType<typeof createSseHandler> {
+    return createSseHandler({
+      schema: this.schema,
+      execute: (args) => execute(args),
+      subscribe: (args) => subscribe(args),
+      onSubscribe: async ({ raw }, params) => {
+        const caller = await this.shared.actors.identify(raw.headers.authorization);
+        const prepared = this.prepare(params as Params, caller);
+        // The library types contexts and errors more narrowly than it uses them.
+        return (isRefusal(prepared) ? { errors: this.format(prepared) } : prepared) as never;
+      },
+      onNext: (_context, _request, result) => this.formatted(result) as never,
+    });
+  }
+
+  /** The WebSocket protocol; each socket is opened with `serve`. */
+  webSocket(): WsProtocol<{ socket: WebSocket }> {
+    const callers = new WeakMap<WebSocket, Caller>();
+    return makeServer<Record<string, unknown>, { socket: WebSocket }>({
+      schema: this.schema,
+      onConnect: async ({ connectionParams, extra: { socket } }) => {
+        const authorization = connectionParams?.authorization ?? connectionParams?.Authorization;
+        const caller = await this.shared.actors.identify(typeof authorization === 'string' ? authorization : undefined);
+        callers.set(socket, caller);
+        if (caller.actor) this.closeWhenLost(socket, caller.actor);
+      },
+      onSubscribe: ({ extra: { socket } }, _id, params) =>
+        correlate(async () => {
+          const known = callers.get(socket) ?? { actor: null, badToken: false };
+          const actor = known.actor && (await this.shared.actors.current(known.actor));
+          const badToken = known.badToken || (known.actor !== null && actor === null);
+          return this.prepare(params, { actor, badToken });
+        }),
+      onNext: (_context, _id, _params, _args, result) => this.formatted(result),
+      onError: (_context, _id, _params, errors) => this.format(errors),
+    });
+  }
+
+  /** A lost session or another role ends the socket: the client signs in again and connects anew. */
+  private closeWhenLost(socket: WebSocket, actor: NonNullable<Caller['actor']>): void {
+    const look = () => {
+      this.shared.actors.current(actor).then(
+        (now) => (now?.role === actor.role ? undefined : socket.close(4403, 'Forbidden')),
+        // The database is away: whoever it is, the next event of a subscription looks again.
+        () => undefined,
+      );
+    };
+    socket.once('close', this.shared.events.on([`user:${actor.userId}`], look));
+  }
+
+  private formatted(result: { errors?: unknown }): FormattedExecutionResult | undefined {
+    return Array.isArray(result.errors) ? { ...result, errors: this.format(result.errors) } : undefined;
+  }
+
+  private format(errors: readonly unknown[]): GraphQLFormattedError[] {
+    return errors.map((error) => toFormatted(error, this.report));
+  }
+}
+
+function isRefusal(prepared: ExecutionArgs | readonly GraphQLError[]): prepared is readonly GraphQLError[] {
+  return Array.isArray(prepared);
+}
+
+function withCode(error: GraphQLError, code: string): GraphQLError {
+  const { nodes, source, positions } = error;
+  return new GraphQLError(error.message, {
+    ...(nodes && { nodes }),
+    ...(source && { source }),
+    ...(positions && { positions }),
+    extensions: { code },
+  });
+}
+
+function failure(message: string, code: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code } });
+}

@@ -1,0 +1,81 @@
+#!/usr/bin/env node
+/** The process: read the configuration, start, say where to go, and stop when told to. */
+import 'reflect-metadata';
+import { Command, Option } from 'commander';
+import { DatabaseUnavailable, startApp, version, type App } from './app';
+import { createUser } from './cli';
+import { ConfigError, readConfig, type ProcessRole } from './config';
+import { Role } from './entities/enums';
+
+const STOP_WITHIN_MS = 10_000;
+const EXIT = { software: 70, unavailable: 69, configuration: 78 } as const;
+
+const program = new Command('keyframe')
+  .description('The GraphQL control plane for snapshots of Incus and LXD instances.')
+  .version(version)
+  .addOption(new Option('--role <role>', 'what this process does').choices(['all', 'api', 'worker', 'migrate']).default('all'))
+  .action(({ role }: { role: ProcessRole }) => orExit(() => start(role)));
+
+program
+  .command('user')
+  .description('accounts')
+  .command('create')
+  .description('makes an account and prints its one-time password')
+  .requiredOption('--email <address>', 'e-mail address, with which the person signs in')
+  .addOption(new Option('--role <role>', 'what they may do').choices(Object.keys(Role)).makeOptionMandatory())
+  .option('--name <name>', 'the name others see')
+  .action((options: { email: string; role: Role; name?: string }) =>
+    orExit(async () => {
+      const password = await createUser(readConfig('all'), options);
+      process.stdout.write(`One-time password for ${options.email}: ${password}\nIt must be changed at the first sign-in.\n`);
+    }),
+  );
+
+void program.parseAsync();
+
+async function start(role: ProcessRole): Promise<void> {
+  const app = await startApp(readConfig(role));
+  if (role === 'migrate') return app.stop();
+  let stopping = false;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (!stopping) void end(app);
+      stopping = true;
+    });
+  }
+  announce(app);
+}
+
+/** Standard output is for people and scripts that start us; the log goes to standard error. */
+function announce({ url, accounts }: App): void {
+  if (!url) return;
+  if (accounts.length > 0) process.stdout.write('Sign in as\n');
+  for (const { email, password } of accounts) process.stdout.write(`  ${email.padEnd(22)} ${password}\n`);
+  process.stdout.write(`GraphiQL at ${url}/graphiql\nReady at ${url}/graphql\n`);
+}
+
+async function end(app: App): Promise<void> {
+  setTimeout(() => process.exit(EXIT.software), STOP_WITHIN_MS).unref();
+  await app.stop();
+  process.exit(0);
+}
+
+/** What an operator can mend is a sentence; only our own faults show where they came from. */
+async function orExit(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const { code, message, constructor } = error as NodeJS.ErrnoException;
+    if (error instanceof ConfigError) fail(message, EXIT.configuration);
+    if (error instanceof DatabaseUnavailable) fail(message, EXIT.unavailable);
+    if (code === 'EADDRINUSE') fail('The port is taken by another program; set PORT to a free one (0 picks one).', EXIT.configuration); // prettier-ignore
+    if (['DataFolderError', 'EmbeddedPostgresError', 'AppError'].includes(constructor.name)) fail(message, EXIT.configuration);
+    process.stderr.write(`${(error as Error).stack ?? message}\n`);
+    process.exit(EXIT.software);
+  }
+}
+
+function fail(message: string, code: number): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(code);
+}

@@ -1,0 +1,123 @@
+/** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
+import helmet from '@fastify/helmet';
+import { fastifyApolloHandler } from '@as-integrations/fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { GraphQLSchema } from 'graphql';
+import { CloseCode } from 'graphql-ws';
+import { WebSocketServer } from 'ws';
+import { createApollo } from './endpoint/apollo';
+import { correlate, correlationId } from './endpoint/correlation';
+import type { Report } from './endpoint/errors';
+import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
+import { serveHealth } from './endpoint/health';
+import { Streams } from './endpoint/streams';
+import { Context, type Surroundings } from './resolvers/context';
+
+export const MAX_BODY_BYTES = 256 * 1024;
+
+export interface ServerOptions {
+  host: string;
+  port: number;
+  demoAccounts: DemoAccount[];
+  report: Report;
+}
+
+export interface RunningServer {
+  url: string;
+  /** Readiness says no from here on. */
+  drain: () => void;
+  /** Answers what is in flight, ends subscriptions, and closes. */
+  stop: () => Promise<void>;
+}
+
+export async function startServer(schema: GraphQLSchema, shared: Surroundings, options: ServerOptions): Promise<RunningServer> {
+  const server = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true, logger: false, routerOptions: { ignoreTrailingSlash: true } }); // prettier-ignore
+  server.addHook('onRequest', (_request, _reply, next) => correlate(next));
+  server.setErrorHandler(graphqlShaped);
+  await server.register(helmet, { contentSecurityPolicy: false });
+  const streams = new Streams(schema, shared, options.report);
+  const sockets = serveWebSocket(server, streams);
+  const closeEndpoint = await serveGraphql(server, schema, shared, streams, options.report);
+  await serveGraphiql(server, options.demoAccounts);
+  const drain = serveHealth(server, shared.db);
+  await server.listen({ host: options.host, port: options.port });
+  const address = server.server.address();
+  const port = typeof address === 'object' && address ? address.port : options.port;
+  const host = options.host.includes(':') ? `[${options.host}]` : options.host;
+  return {
+    url: `http://${host}:${port}`,
+    drain,
+    stop: async () => {
+      drain();
+      for (const socket of sockets.clients) socket.close(1001, 'Going away');
+      await server.close();
+      await closeEndpoint();
+    },
+  };
+}
+
+async function serveGraphql(
+  server: FastifyInstance,
+  schema: GraphQLSchema,
+  shared: Surroundings,
+  streams: Streams,
+  report: Report,
+): Promise<() => Promise<void>> {
+  const apollo = createApollo(schema, shared.authorizer, report);
+  await apollo.start();
+  const context = async (request: FastifyRequest) =>
+    new Context(shared, await shared.actors.identify(request.headers.authorization), correlationId());
+  const overHttp = fastifyApolloHandler(apollo, { context });
+  const overSse = streams.sse();
+  server.route({
+    url: '/graphql',
+    method: ['GET', 'POST'],
+    handler: async function (request: FastifyRequest, reply: FastifyReply) {
+      const accept = request.headers.accept ?? '';
+      if (accept.includes('text/event-stream')) return overSse(request, reply);
+      if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
+      return overHttp.call(server as never, request, reply);
+    },
+  });
+  return () => apollo.stop();
+}
+
+function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketServer {
+  const protocol = streams.webSocket();
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_BODY_BYTES,
+    handleProtocols: (offered) => (offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false),
+  });
+  server.server.on('upgrade', (request, socket, head) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    if (pathname !== '/graphql') return void socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const closed = protocol.opened(
+        {
+          protocol: webSocket.protocol,
+          send: (data) => new Promise((done, fail) => webSocket.send(data, (error) => (error ? fail(error) : done()))),
+          close: (code, reason) => webSocket.close(code, reason),
+          onMessage: (handle) => {
+            webSocket.on('message', (data) => {
+              handle(String(data)).catch(() => webSocket.close(CloseCode.InternalServerError, 'Internal server error'));
+            });
+          },
+        },
+        { socket: webSocket },
+      );
+      webSocket.on('error', () => webSocket.terminate());
+      webSocket.once('close', (code, reason) => void closed(code, String(reason)));
+    });
+  });
+  return sockets;
+}
+
+/** What fails before GraphQL begins (a body that is too large or no JSON) has the shape of a GraphQL answer too. */
+function graphqlShaped(error: unknown, _request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { statusCode = 500, message } = error as { statusCode?: number; message?: string };
+  const ours = statusCode >= 500;
+  const shown = ours ? 'Something went wrong on our side.' : (message ?? 'This request cannot be read.');
+  const code = ours ? 'INTERNAL_SERVER_ERROR' : 'BAD_REQUEST';
+  return reply.status(statusCode).send({ errors: [{ message: shown, extensions: { code, correlationId: correlationId() } }] });
+}

@@ -1,0 +1,157 @@
+/**
+ * What an engine showed, written to the rows. An instance with work under way, or work that ended after the look began, is
+ * left alone: its facts may be older than what the worker knows. Nothing is ever deleted on the engine's word alone.
+ */
+import type { DataSource, EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
+import { announce } from '../db/events';
+import { columnsOf, queryEntities } from '../db/rows';
+import { Instance, type InstanceConfiguration } from '../entities/instance';
+import { Snapshot } from '../entities/snapshot';
+import type { InstanceFacts } from '../engine/engine';
+import { compareSnapshots, type SnapshotChanges } from './snapshot-diff';
+
+export interface Look {
+  engineId: string;
+  /** The database's time when the engine was asked. */
+  at: Date;
+}
+
+/** Brings rows in step with these instances; gives those that must be looked at again because work was under way. */
+export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFacts[]): Promise<InstanceFacts[]> {
+  const known = await queryEntities(
+    tx,
+    Instance,
+    `select ${columnsOf(tx, Instance, 'i')} from instances i where engine_id = $1 and uid = any($2) order by id for update`,
+    [look.engineId, seen.map(({ uid }) => uid)],
+  );
+  const byUid = new Map(known.map((instance) => [instance.uid, instance]));
+  const busy = new Set((await tx.query<{ id: string }[]>(BUSY, [known.map(({ id }) => id), look.at])).map(({ id }) => id));
+  const free = seen.filter(({ uid }) => !busy.has(byUid.get(uid)?.id ?? ''));
+  const instances = free.map((facts) => toInstance(facts, look, byUid.get(facts.uid)?.id));
+  await tx.query(UPSERT, [JSON.stringify(instances)]);
+  const changed = new Set(instances.filter((each) => differs(byUid.get(each.uid), each)).map(({ id }) => id));
+  const changes = compareSnapshots(
+    free.map((facts, index) => ({ instanceId: instances[index]?.id ?? '', seen: facts.snapshots })),
+    await snapshotsOf(tx, instances.map(({ id }) => id)), // prettier-ignore
+  );
+  await writeSnapshots(tx, changes, look);
+  for (const id of changes.touched) changed.add(id);
+  await announce(tx, ...[...changed].map((id) => `instance:${id}` as const));
+  return seen.filter(({ uid }) => busy.has(byUid.get(uid)?.id ?? ''));
+}
+
+/** The instance as a worker sees it at the end of its work: status and configuration may be others than before. */
+export async function recordInstance(tx: EntityManager, instance: Instance, facts: InstanceFacts): Promise<void> {
+  const at = await databaseTime(tx);
+  await tx.query(UPSERT, [JSON.stringify([toInstance(facts, { engineId: instance.engineId, at }, instance.id)])]);
+}
+
+/** After a whole look: what it did not show is no longer on the engine. Its rows stay, and say so. */
+export async function recordAbsences(tx: EntityManager, look: Look): Promise<void> {
+  const gone = await tx.query<{ id: string }[]>(ABSENT, [look.engineId, look.at]);
+  await announce(tx, ...gone.map(({ id }) => `instance:${id}` as const));
+}
+
+/** All times that are compared are the database's: processes may live on machines whose clocks differ. */
+export async function databaseTime(tx: DataSource | EntityManager): Promise<Date> {
+  const [row] = await tx.query<{ now: Date }[]>('select now()');
+  if (!row) throw new Error('the database has no time');
+  return row.now;
+}
+
+function toInstance(facts: InstanceFacts, look: Look, id = uuidv7()) {
+  const { uid, name, project, location, type, status, createdAt } = facts;
+  return {
+    id,
+    engineId: look.engineId,
+    uid,
+    name,
+    project,
+    location,
+    type,
+    status,
+    createdAt,
+    configuration: toConfiguration(facts),
+    statefulObstacles: facts.statefulSupport.supported ? [] : facts.statefulSupport.reasons,
+    observedAt: look.at,
+  };
+}
+
+function toConfiguration({ description, configuration }: InstanceFacts): InstanceConfiguration {
+  const entries = (values: Record<string, string>) =>
+    Object.entries(values)
+      .map(([key, value]) => ({ key, value }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
+  const devices = Object.entries(configuration.devices)
+    .map(([name, properties]) => ({ name, properties: entries(properties) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { description, profiles: configuration.profiles, entries: entries(configuration.config), devices };
+}
+
+/** Whether anything but the time of the look is new. */
+function differs(before: Instance | undefined, after: ReturnType<typeof toInstance>): boolean {
+  const essence = ({ name, project, location, status, configuration, statefulObstacles }: typeof after | Instance) =>
+    JSON.stringify([name, project, location, status, canonical(configuration), statefulObstacles]);
+  return !before || essence(before) !== essence(after);
+}
+
+/** jsonb forgets the order of keys, so texts are compared with the keys in one order. */
+function canonical({ description, profiles, entries, devices }: InstanceConfiguration): unknown[] {
+  const pairs = (list: { key: string; value: string }[]) => list.map(({ key, value }) => [key, value]);
+  return [description, profiles, pairs(entries), devices.map(({ name, properties }) => [name, pairs(properties)])];
+}
+
+async function snapshotsOf(tx: EntityManager, instanceIds: string[]): Promise<Snapshot[]> {
+  const sql = `select ${columnsOf(tx, Snapshot, 's')} from snapshots s where instance_id = any($1) order by id for update`;
+  return queryEntities(tx, Snapshot, sql, [instanceIds]);
+}
+
+async function writeSnapshots(tx: EntityManager, changes: SnapshotChanges, { at }: Look): Promise<void> {
+  // Names are given up before they are taken again: a partial unique index holds at every statement.
+  if (changes.missing.length > 0) await tx.query(MISSING, [changes.missing]);
+  if (changes.seen.length > 0) await tx.query(SEEN, [JSON.stringify(changes.seen), at]);
+  if (changes.found.length > 0) await tx.query(FOUND, [JSON.stringify(changes.found), at]);
+}
+
+const BUSY = `
+select distinct instance_id as id from operations
+where instance_id = any($1) and (status in ('QUEUED', 'RUNNING') or finished_at >= $2)`;
+
+const UPSERT = `
+insert into instances (id, engine_id, uid, name, project, location, type, status, created_at, configuration,
+  stateful_obstacles, observed_at)
+select r.id, r."engineId", r.uid, r.name, r.project, r.location, r.type, r.status, r."createdAt", r.configuration,
+  r."statefulObstacles", r."observedAt"
+from jsonb_to_recordset($1) r(id uuid, "engineId" uuid, uid text, name text, project text, location text, type text,
+  status text, "createdAt" timestamptz, configuration jsonb, "statefulObstacles" text[], "observedAt" timestamptz)
+on conflict (engine_id, uid) do update set
+  name = excluded.name, project = excluded.project, location = excluded.location, status = excluded.status,
+  configuration = excluded.configuration, stateful_obstacles = excluded.stateful_obstacles,
+  observed_at = excluded.observed_at`;
+
+const MISSING = `update snapshots set status = 'MISSING' where id = any($1)`;
+
+/** A MISSING one that is back is again what it was: good, or suspect when it carries an error. */
+const SEEN = `
+update snapshots s set name = r.name, size_bytes = coalesce(r."sizeBytes", s.size_bytes), observed_at = $2,
+  status = case when s.status <> 'MISSING' then s.status when s.error is null then 'AVAILABLE' else 'ERROR' end
+from jsonb_to_recordset($1) r(id uuid, name text, "sizeBytes" bigint) where s.id = r.id`;
+
+const FOUND = `
+insert into snapshots (id, instance_id, name, created_at, stateful, size_bytes, status, origin, observed_at)
+select r.id, r."instanceId", r.name, r."createdAt", r.stateful, r."sizeBytes", 'AVAILABLE', 'EXTERNAL', $2
+from jsonb_to_recordset($1) r(id uuid, "instanceId" uuid, name text, "createdAt" timestamptz, stateful boolean,
+  "sizeBytes" bigint)
+on conflict (instance_id, name) where status <> 'MISSING' do nothing`;
+
+const ABSENT = `
+with gone as (
+  update instances i set status = 'DELETED'
+  where engine_id = $1 and observed_at < $2 and status <> 'DELETED'
+    and not exists (select from operations o where o.instance_id = i.id and o.status in ('QUEUED', 'RUNNING'))
+  returning id
+), snapshots_gone as (
+  update snapshots set status = 'MISSING' where instance_id in (select id from gone) and status <> 'MISSING'
+)
+select id from gone`;

@@ -1,0 +1,218 @@
+/**
+ * Keeps rows in step with the engine: its events are a hint where to look, a full look is the truth. One process of all
+ * observes at a time; when it goes, another takes over.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import { inTransaction } from '../db/transaction';
+import { EngineKind } from '../entities/enums';
+import type { EngineKind as KindOfEngine, Hint, InstanceFacts } from '../engine/engine';
+import { forgetOldKeys } from '../services/idempotency';
+import type { SnapshotDeletion } from '../services/snapshot-deletion';
+import { databaseTime, recordAbsences, recordLook, type Look } from './observation';
+import type { Parts } from './run';
+
+/** How many instances one transaction brings up to date. */
+const BATCH = 200;
+/** Events come in bursts: one look serves all that arrive within this time. */
+const SETTLE_MS = 50;
+const RETRY_MS = 1000;
+const LOOK_DEADLINE_MS = 120_000;
+const OBSERVER_LOCK = 7_165_201_002;
+
+export interface ObserverOptions {
+  intervalSeconds: number;
+  deletion: SnapshotDeletion;
+  /** A connection of its own, for the lock that makes it the only observer. */
+  connect: () => Promise<Client>;
+}
+
+export class Observer {
+  private readonly stopping = new AbortController();
+  /** Instances to look at, by project and name. */
+  private readonly hinted = new Map<string, { project: string; name: string }>();
+  private lookEverywhere = true;
+  private wake: () => void = () => undefined;
+  private running: Promise<void> = Promise.resolve();
+  private engineId: string | undefined;
+  private failures = 0;
+
+  constructor(
+    private readonly parts: Parts,
+    private readonly options: ObserverOptions,
+  ) {}
+
+  start(): void {
+    this.running = this.campaign();
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    this.wake();
+    await this.running;
+  }
+
+  /** Resolves after a whole look from now on; for a start that wants to show what is there. */
+  async firstLook(): Promise<void> {
+    await this.sweep();
+  }
+
+  /** Observes whenever it holds the lock, which ends with its connection. */
+  private async campaign(): Promise<void> {
+    while (!this.stopping.signal.aborted) {
+      let client: Client | undefined;
+      try {
+        client = await this.options.connect();
+        const lost = new AbortController();
+        client.on('error', () => lost.abort());
+        client.on('end', () => lost.abort());
+        const { rows } = await client.query<{ won: boolean }>('select pg_try_advisory_lock($1) as won', [OBSERVER_LOCK]);
+        if (rows[0]?.won) await this.observe(AbortSignal.any([this.stopping.signal, lost.signal]));
+      } catch (error) {
+        this.parts.log('warn', { err: error }, 'observing was interrupted');
+      } finally {
+        await client?.end().catch(() => undefined);
+      }
+      await pause(RETRY_MS, this.stopping.signal);
+    }
+  }
+
+  private async observe(signal: AbortSignal): Promise<void> {
+    this.lookEverywhere = true;
+    signal.addEventListener('abort', () => this.wake());
+    const watching = this.watch(signal);
+    const timer = setInterval(() => this.hint(null), this.options.intervalSeconds * 1000);
+    try {
+      while (!signal.aborted) {
+        await this.lookOnce();
+        if (!signal.aborted) await this.nextHint(signal);
+      }
+    } finally {
+      clearInterval(timer);
+      await watching;
+    }
+  }
+
+  private async lookOnce(): Promise<void> {
+    try {
+      if (this.lookEverywhere) {
+        this.lookEverywhere = false;
+        this.hinted.clear();
+        await this.sweep();
+      } else {
+        await this.lookAtHinted();
+      }
+      this.failures = 0;
+    } catch (error) {
+      this.parts.log('warn', { err: error }, 'a look at the engine failed');
+      await this.markUnavailable(error as Error).catch(() => undefined);
+      // The stream of events tells at once when the engine is back; until then it is asked less and less often.
+      this.again(null, Math.min(30_000, RETRY_MS * 2 ** this.failures++));
+    }
+  }
+
+  /** The whole truth: every instance, then what was not among them; and what falls due with time. */
+  private async sweep(): Promise<void> {
+    const { db, engine } = this.parts;
+    const signal = this.deadline();
+    const look = await this.beginLook(signal);
+    let batch: InstanceFacts[] = [];
+    for await (const facts of engine.instances(signal)) {
+      if (batch.push(facts) >= BATCH) {
+        await this.record(look, batch);
+        batch = [];
+      }
+    }
+    await this.record(look, batch);
+    await inTransaction(db, (tx) => recordAbsences(tx, look));
+    await this.options.deletion.deleteExpired();
+    await inTransaction(db, forgetOldKeys);
+  }
+
+  private async lookAtHinted(): Promise<void> {
+    const places = [...this.hinted.values()];
+    this.hinted.clear();
+    const signal = this.deadline();
+    for (const at of places) {
+      const look = { engineId: this.engineId ?? '', at: await databaseTime(this.parts.db) };
+      const facts = await this.parts.engine.findInstance(at, signal);
+      // Deleted, or renamed: only a whole look can tell which, and what became of the rest.
+      if (facts) await this.record(look, [facts]);
+      else this.again(null, SETTLE_MS);
+    }
+  }
+
+  private async record(look: Look, seen: InstanceFacts[]): Promise<void> {
+    if (seen.length === 0) return;
+    const busy = await inTransaction(this.parts.db, (tx) => recordLook(tx, look, seen));
+    for (const { project, name } of busy) this.again({ project, name });
+  }
+
+  /** Notes that the engine answers, and what it is. */
+  private async beginLook(signal: AbortSignal): Promise<Look> {
+    const { db, engine } = this.parts;
+    const facts = await engine.describe(signal);
+    const at = await databaseTime(db);
+    const [row] = await db.query<{ id: string }[]>(NOTE_ENGINE, [
+      uuidv7(), KINDS[facts.kind], facts.name, facts.version, facts.capabilities, at,
+    ]); // prettier-ignore
+    this.engineId = row?.id ?? '';
+    return { engineId: this.engineId, at };
+  }
+
+  private async markUnavailable({ message }: Error): Promise<void> {
+    this.parts.log('warn', { reason: message }, 'the engine does not answer');
+    await this.parts.db.query('update engines set unavailable_since = coalesce(unavailable_since, now())');
+  }
+
+  /** Follows the engine's events as long as it can; a lost stream means that anything may have changed. */
+  private async watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await this.parts.engine.watch((hint) => this.hint(hint), signal);
+      } catch (error) {
+        this.parts.log('info', { reason: (error as Error).message }, "the engine's events are interrupted");
+        this.hint(null);
+      }
+      await pause(RETRY_MS, signal);
+    }
+  }
+
+  private hint(hint: Hint): void {
+    if (hint) this.hinted.set(`${hint.project}/${hint.name}`, hint);
+    else this.lookEverywhere = true;
+    this.wake();
+  }
+
+  private again(hint: Hint, afterMs = RETRY_MS): void {
+    setTimeout(() => this.hint(hint), afterMs).unref();
+  }
+
+  private async nextHint(signal: AbortSignal): Promise<void> {
+    if (!this.lookEverywhere && this.hinted.size === 0) await new Promise<void>((resolve) => (this.wake = resolve));
+    await pause(SETTLE_MS, signal);
+  }
+
+  private deadline(): AbortSignal {
+    return AbortSignal.any([this.stopping.signal, AbortSignal.timeout(LOOK_DEADLINE_MS)]);
+  }
+}
+
+const KINDS: Record<KindOfEngine, EngineKind> = { incus: EngineKind.INCUS, lxd: EngineKind.LXD, local: EngineKind.LOCAL };
+
+/** One engine per deployment: its row is the one there is. */
+const NOTE_ENGINE = `
+with known as (
+  update engines set kind = $2, name = $3, version = $4, capabilities = $5, observed_at = $6, unavailable_since = null
+  returning id
+), made as (
+  insert into engines (id, kind, name, version, capabilities, observed_at)
+  select $1, $2, $3, $4, $5, $6 where not exists (select from known) returning id
+)
+select id from known union all select id from made`;
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return sleep(ms, undefined, { signal }).catch(() => undefined);
+}
+

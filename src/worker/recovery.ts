@@ -1,0 +1,82 @@
+/**
+ * Jobs of processes that died. A queue's lock on a job lasts hours; so each process also holds an advisory lock for each of
+ * its workers, which the database lets go of the moment the process is gone, and the others look for jobs of such.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from 'pg';
+import type { Parts } from './run';
+
+const LOOK_EVERY_MS = 1000;
+const WORKER_LOCKS = 7_165_203;
+
+export interface RecoveryOptions {
+  connect: () => Promise<Client>;
+  /** Ids of the workers of this process: those that exist now. */
+  workerIds: () => string[];
+  unlock: (workerIds: string[]) => Promise<void>;
+}
+
+export class Recovery {
+  private readonly stopping = new AbortController();
+  private running: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly log: Parts['log'],
+    private readonly options: RecoveryOptions,
+  ) {}
+
+  /** Resolves once the locks of this process are held. */
+  async start(): Promise<void> {
+    const client = await this.connect();
+    this.running = this.keepLooking(client);
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.running;
+  }
+
+  private async connect(): Promise<Client> {
+    const client = await this.options.connect();
+    client.on('error', () => undefined); // the next statement fails, and a new connection is made
+    for (const id of this.options.workerIds()) await client.query('select pg_advisory_lock($1, hashtext($2))', [WORKER_LOCKS, id]); // prettier-ignore
+    return client;
+  }
+
+  private async keepLooking(first: Client): Promise<void> {
+    let client: Client | null = first;
+    // Seen dead twice in a row: a new process takes its locks a moment after it has its workers.
+    let suspects = new Set<string>();
+    while (!this.stopping.signal.aborted) {
+      try {
+        client ??= await this.connect();
+        const dead: string[] = await this.deadWorkers(client);
+        const gone = dead.filter((id) => suspects.has(id));
+        suspects = new Set(dead);
+        if (gone.length > 0) {
+          await this.options.unlock(gone);
+          this.log('warn', { workers: gone }, 'jobs of dead workers are taken up again');
+        }
+      } catch (error) {
+        this.log('warn', { err: error }, 'looking for dead workers failed');
+        await client?.end().catch(() => undefined);
+        client = null;
+      }
+      await sleep(LOOK_EVERY_MS, undefined, { signal: this.stopping.signal }).catch(() => undefined);
+    }
+    await client?.end().catch(() => undefined);
+  }
+
+  private async deadWorkers(client: Client): Promise<string[]> {
+    const { rows } = await client.query<{ id: string; free: boolean }>(HOLDERS, [WORKER_LOCKS, this.options.workerIds()]);
+    const dead = rows.filter(({ free }) => free).map(({ id }) => id);
+    for (const id of dead) await client.query('select pg_advisory_unlock($1, hashtext($2))', [WORKER_LOCKS, id]);
+    return dead;
+  }
+}
+
+/** Workers that hold jobs, and whether their advisory lock was free (it is ours then, and must be given back). */
+const HOLDERS = `
+select id, pg_try_advisory_lock($1, hashtext(id)) as free
+from (select distinct locked_by as id from graphile_worker._private_jobs where locked_by is not null) holders
+where id <> all($2)`;

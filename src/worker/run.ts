@@ -1,0 +1,121 @@
+/** One operation from claim to end: look at the instance, hand over to the kind's handler, record what came of it. */
+import type { DataSource } from 'typeorm';
+import { inTransaction } from '../db/transaction';
+import { findRow } from '../db/rows';
+import { OperationKind, OperationStatus } from '../entities/enums';
+import { Instance } from '../entities/instance';
+import type { Operation } from '../entities/operation';
+import { Snapshot } from '../entities/snapshot';
+import { EngineError, type Engine, type InstanceFacts } from '../engine/engine';
+import { beginStep, claim, ClaimLost, finish, release, writeItems, type Claim } from '../services/operations';
+import { handlers } from './handlers';
+import type { Outcome, Work } from './handlers/handler';
+import { recordInstance } from './observation';
+import { toOperationError } from './outcome';
+import { isTransient, NotStarted } from './transient';
+
+/** The longest an operation may work on the engine in one attempt, waiting included. */
+const DEADLINE_MS = 30 * 60_000;
+
+export interface Parts {
+  db: DataSource;
+  engine: Engine;
+  log: (level: 'info' | 'warn' | 'error', what: object, message: string) => void;
+}
+
+/** Works on the operation unless it has ended or another job holds it. Throws only when nothing can be recorded. */
+export async function runOperation(parts: Parts, operationId: string, jobId: string, stop: AbortSignal): Promise<void> {
+  const held = await claim(parts.db, operationId, jobId);
+  if (!held) return;
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(DEADLINE_MS)]);
+  try {
+    const instance = await findRow(parts.db, Instance, held.operation.instanceId);
+    if (!instance) throw new Error('an operation without its instance');
+    const outcome = await attempt(parts, held, instance, signal);
+    const facts = await parts.engine.findInstance(instance, signal).catch(() => null);
+    await inTransaction(parts.db, async (tx) => {
+      await outcome.record(tx);
+      if (facts?.uid === instance.uid) await recordInstance(tx, instance, facts);
+      await finish(tx, held, outcome.error);
+    });
+    parts.log('info', { operation: operationId, error: outcome.error?.code, correlationId: held.operation.correlationId }, 'an operation ended'); // prettier-ignore
+  } catch (error) {
+    if (error instanceof ClaimLost) return;
+    if (stop.aborted) throw error; // the job goes back into the queue; the next attempt sees the steps and looks
+    await putBack(parts, held, error);
+  }
+}
+
+async function attempt(parts: Parts, held: Claim, instance: Instance, signal: AbortSignal): Promise<Outcome> {
+  const { operation } = held;
+  const actedBefore = operation.steps.some(({ name }) => name === 'act');
+  await beginStep(parts.db, held, 'check');
+  const facts = await find(parts.engine, instance, signal);
+  const failure: Work['failure'] = (error, addition) => {
+    if (error instanceof EngineError) parts.log('warn', { operation: operation.id, code: error.code, detail: error.detail, err: error }, 'the engine refused'); // prettier-ignore
+    else parts.log('error', { operation: operation.id, err: error }, 'an operation failed');
+    return toOperationError(error, operation.correlationId, addition);
+  };
+  if (!facts) return withoutInstance(operation, failure);
+  const at = { project: facts.project, name: facts.name, uid: instance.uid };
+  return handlers[operation.kind]({
+    operation,
+    instance,
+    facts,
+    signal,
+    actedBefore,
+    failure,
+    engine: parts.engine,
+    snapshot: await findRow(parts.db, Snapshot, operation.snapshotId),
+    refTo: (name) => ({ instance: at, name }),
+    step: (name, also) => beginStep(parts.db, held, name, also),
+    write: (change) =>
+      inTransaction(parts.db, async (tx) => {
+        await change(tx);
+        await writeItems(tx, held);
+      }),
+  });
+}
+
+/** The instance by where it was last seen, and failing that wherever it is: a rename keeps its uid. */
+async function find(engine: Engine, instance: Instance, signal: AbortSignal): Promise<InstanceFacts | null> {
+  const there = await engine.findInstance(instance, signal);
+  if (there?.uid === instance.uid) return there;
+  for await (const facts of engine.instances(signal)) if (facts.uid === instance.uid) return facts;
+  return null;
+}
+
+/** The engine has no such instance any more, and with it went its snapshots: only rows are left to be deleted. */
+function withoutInstance(operation: Operation, failure: Work['failure']): Outcome {
+  const gone = () => failure(new EngineError('NOT_FOUND', 'The instance is no longer on the engine.'));
+  const { kind, snapshotId, items } = operation;
+  const deletes = kind === OperationKind.SNAPSHOTS_DELETE;
+  const removed = deletes ? items.map((item) => item.snapshotId) : kind === OperationKind.SNAPSHOT_CREATE ? [snapshotId] : [];
+  for (const item of items) item.status = OperationStatus.SUCCEEDED;
+  return {
+    error: deletes ? null : gone(),
+    record: async (tx) => void (await tx.query('delete from snapshots where id = any($1)', [removed])),
+  };
+}
+
+/** What could not begin or be looked at waits in the queue, and says why; what is our fault ends as INTERNAL. */
+async function putBack(parts: Parts, held: Claim, error: unknown): Promise<void> {
+  const { db, log } = parts;
+  const { operation } = held;
+  const cause = error instanceof NotStarted ? error.cause : error;
+  if (isTransient(cause, operation.attempts)) {
+    const reason = `${(cause as Error).message} It is tried again by itself.`;
+    const pause = Math.min(15, 0.5 * 2 ** Math.min(operation.attempts, 6)) * (0.75 + Math.random() / 2);
+    await inTransaction(db, (tx) => release(tx, held, reason, pause, error instanceof NotStarted));
+    return;
+  }
+  log('error', { operation: operation.id, err: cause }, 'an operation failed');
+  await inTransaction(db, async (tx) => {
+    await tx.query(SUSPECT, [operation.snapshotId, JSON.stringify(toOperationError(cause, operation.correlationId))]);
+    await finish(tx, held, toOperationError(cause, operation.correlationId));
+  });
+}
+
+/** Our own fault in the middle of something: nobody saw how it ended, so what was being made or deleted is suspect. */
+const SUSPECT = `
+update snapshots set error = $2::jsonb, status = 'ERROR' where id = $1 and status in ('PENDING', 'CREATING', 'DELETING')`;
