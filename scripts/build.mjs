@@ -10,7 +10,10 @@ const run = (script, ...args) => {
   if (status !== 0) process.exit(status ?? 1);
 };
 
-if (!process.argv.includes('--if-missing') || ![`main.js`, `graphiql/index.html`].every((file) => existsSync(`${root}/dist/${file}`))) {
+if (
+  !process.argv.includes('--if-missing') ||
+  ![`main.js`, `graphiql/index.html`].every((file) => existsSync(`${root}/dist/${file}`))
+) {
   run('node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json');
   run('scripts/build-graphiql.mjs');
 }

@@ -32,6 +32,9 @@ export interface App {
   /** Where it listens; null for a process without an API. */
   url: string | null;
   accounts: DemoAccount[];
+  /** What it was joined of, for those who drive it from inside the process; null where the role has none. */
+  db: DataSource | null;
+  engine: Engine | null;
   stop: () => Promise<void>;
 }
 
@@ -39,7 +42,9 @@ export interface App {
 export class DatabaseUnavailable extends Error {}
 
 const PATIENCE_SECONDS = 30;
-export const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as { version: string };
+export const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as {
+  version: string;
+};
 
 /** Starts what the role asks for. What has been started is stopped again, in reverse, by `stop` or when starting fails. */
 export async function startApp(config: Config): Promise<App> {
@@ -57,12 +62,17 @@ export async function startApp(config: Config): Promise<App> {
   }
 }
 
-async function assemble(config: Config, log: Logger, onStop: (step: () => Promise<void> | void) => void): Promise<Omit<App, 'stop'>> { // prettier-ignore
+async function assemble(
+  config: Config,
+  log: Logger,
+  onStop: (step: () => Promise<void> | void) => void,
+): Promise<Omit<App, 'stop'>> {
+  // prettier-ignore
   const folder = await dataFolder(config, onStop);
   const urls = config.database ?? (await embeddedDatabase(config, log, onStop));
   await waitForDatabase(urls.url, log);
   await prepareSchema(config, urls, log);
-  if (config.role === 'migrate') return { url: null, accounts: [] };
+  if (config.role === 'migrate') return { url: null, accounts: [], db: null, engine: null };
 
   const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
   onStop(() => db.destroy());
@@ -81,9 +91,9 @@ async function assemble(config: Config, log: Logger, onStop: (step: () => Promis
     onStop(worker.stop);
   }
   const accounts = config.demo ? await demo(config, services, engine) : [];
-  if (config.role === 'worker') return { url: null, accounts };
+  if (config.role === 'worker') return { url: null, accounts, db, engine };
   const url = await serve(config, urls.url, services, folder, accounts, log, onStop);
-  return { url, accounts };
+  return { url, accounts, db, engine };
 }
 
 interface Services {
@@ -102,7 +112,11 @@ async function serve(
   log: Logger,
   onStop: (step: () => Promise<void> | void) => void,
 ): Promise<string> {
-  const tokens = new Tokens({ key: await signingKey(config, folder), issuer: config.jwtIssuer, audience: config.jwtAudience });
+  const tokens = new Tokens({
+    key: await signingKey(config, folder),
+    issuer: config.jwtIssuer,
+    audience: config.jwtAudience,
+  });
   const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
@@ -195,6 +209,8 @@ async function prepareSchema(config: Config, urls: { url: string; migrationUrl: 
     if (applied.length > 0) log.info({ applied }, 'the database schema was brought up to date');
     if (warning) log.warn(warning);
   } else if (!(await waitForSchema(urls.url, PATIENCE_SECONDS))) {
-    throw new DatabaseUnavailable('The database has no schema of this version. Run a process with --role migrate first.');
+    throw new DatabaseUnavailable(
+      'The database has no schema of this version. Run a process with --role migrate first.',
+    );
   }
 }

@@ -16,7 +16,11 @@ export async function createUser(config: Config, wish: { email: string; role: Ro
   }
   const db = await createDataSource(config.database.url, 2).initialize();
   try {
-    const { password } = await new Users(db).create({ email: wish.email, role: wish.role, displayName: wish.name ?? null });
+    const { password } = await new Users(db).create({
+      email: wish.email,
+      role: wish.role,
+      displayName: wish.name ?? null,
+    });
     return password;
   } finally {
     await db.destroy();

@@ -13,7 +13,9 @@ const EXIT = { software: 70, unavailable: 69, configuration: 78 } as const;
 const program = new Command('keyframe')
   .description('The GraphQL control plane for snapshots of Incus and LXD instances.')
   .version(version)
-  .addOption(new Option('--role <role>', 'what this process does').choices(['all', 'api', 'worker', 'migrate']).default('all'))
+  .addOption(
+    new Option('--role <role>', 'what this process does').choices(['all', 'api', 'worker', 'migrate']).default('all'),
+  )
   .action(({ role }: { role: ProcessRole }) => orExit(() => start(role)));
 
 program
@@ -27,7 +29,9 @@ program
   .action((options: { email: string; role: Role; name?: string }) =>
     orExit(async () => {
       const password = await createUser(readConfig('all'), options);
-      process.stdout.write(`One-time password for ${options.email}: ${password}\nIt must be changed at the first sign-in.\n`);
+      process.stdout.write(
+        `One-time password for ${options.email}: ${password}\nIt must be changed at the first sign-in.\n`,
+      );
     }),
   );
 
@@ -69,7 +73,8 @@ async function orExit(work: () => Promise<void>): Promise<void> {
     if (error instanceof ConfigError) fail(message, EXIT.configuration);
     if (error instanceof DatabaseUnavailable) fail(message, EXIT.unavailable);
     if (code === 'EADDRINUSE') fail('The port is taken by another program; set PORT to a free one (0 picks one).', EXIT.configuration); // prettier-ignore
-    if (['DataFolderError', 'EmbeddedPostgresError', 'AppError'].includes(constructor.name)) fail(message, EXIT.configuration);
+    if (['DataFolderError', 'EmbeddedPostgresError', 'AppError'].includes(constructor.name))
+      fail(message, EXIT.configuration);
     process.stderr.write(`${(error as Error).stack ?? message}\n`);
     process.exit(EXIT.software);
   }

@@ -30,7 +30,11 @@ export interface RunningServer {
   stop: () => Promise<void>;
 }
 
-export async function startServer(schema: GraphQLSchema, shared: Surroundings, options: ServerOptions): Promise<RunningServer> {
+export async function startServer(
+  schema: GraphQLSchema,
+  shared: Surroundings,
+  options: ServerOptions,
+): Promise<RunningServer> {
   const server = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true, logger: false, routerOptions: { ignoreTrailingSlash: true } }); // prettier-ignore
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
   server.setErrorHandler(graphqlShaped);
@@ -119,5 +123,7 @@ function graphqlShaped(error: unknown, _request: FastifyRequest, reply: FastifyR
   const ours = statusCode >= 500;
   const shown = ours ? 'Something went wrong on our side.' : (message ?? 'This request cannot be read.');
   const code = ours ? 'INTERNAL_SERVER_ERROR' : 'BAD_REQUEST';
-  return reply.status(statusCode).send({ errors: [{ message: shown, extensions: { code, correlationId: correlationId() } }] });
+  return reply
+    .status(statusCode)
+    .send({ errors: [{ message: shown, extensions: { code, correlationId: correlationId() } }] });
 }

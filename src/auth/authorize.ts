@@ -86,7 +86,8 @@ export class Authorizer {
       if (!included(selection, walk.variables)) continue;
       if (selection.kind === Kind.FIELD) {
         const at = [...path, selection.alias?.value ?? selection.name.value];
-        for (const field of this.fieldsNamed(parent, selection.name.value)) this.judge(walk, field, at, path.length === 0);
+        for (const field of this.fieldsNamed(parent, selection.name.value))
+          this.judge(walk, field, at, path.length === 0);
         const type = this.typeOf(parent, selection.name.value);
         if (selection.selectionSet && type) this.visit(walk, selection.selectionSet, type, at);
         continue;

@@ -15,7 +15,8 @@ export function authDirectives(role: GraphQLEnumType): GraphQLDirective[] {
   return [
     new GraphQLDirective({
       name: 'auth',
-      description: 'Only callers with one of these roles may select the field; anyone else is refused before execution.',
+      description:
+        'Only callers with one of these roles may select the field; anyone else is refused before execution.',
       locations: [DirectiveLocation.FIELD_DEFINITION],
       args: {
         requires: {

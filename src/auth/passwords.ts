@@ -21,7 +21,9 @@ export async function passwordFits(passwordHash: string | null, password: string
 export function judgePassword(password: string, field: string[]): void {
   const length = [...password].length;
   if (length < LENGTH.min || length > LENGTH.max) {
-    throw new AppError(UserErrorCode.INVALID_INPUT, `A password has ${LENGTH.min} to ${LENGTH.max} characters.`, { field });
+    throw new AppError(UserErrorCode.INVALID_INPUT, `A password has ${LENGTH.min} to ${LENGTH.max} characters.`, {
+      field,
+    });
   }
   if (isCommon(password)) {
     throw new AppError(UserErrorCode.INVALID_INPUT, 'This password is among the commonly used ones; choose another.', { field }); // prettier-ignore
@@ -30,7 +32,9 @@ export function judgePassword(password: string, field: string[]): void {
 
 /** 120 bits in letters and digits, for a password that must be changed at once. */
 export function oneTimePassword(): string {
-  return randomBytes(15).toString('hex').replace(/(.{6})(?=.)/g, '$1-');
+  return randomBytes(15)
+    .toString('hex')
+    .replace(/(.{6})(?=.)/g, '$1-');
 }
 
 /** Listed, one character or short word over and over, or a plain run along the alphabet or the digits. */

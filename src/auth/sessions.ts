@@ -30,7 +30,8 @@ export class Sessions {
     const user = await this.db.getRepository(User).createQueryBuilder('u')
       .where('u.email = lower(:email) and u.removed_at is null', { email: email.trim() }).getOne(); // prettier-ignore
     const fits = await passwordFits(user?.passwordHash ?? null, password);
-    if (!user || !fits || user.status === 'LOCKED') throw badCredentials('The e-mail address or the password is wrong.');
+    if (!user || !fits || user.status === 'LOCKED')
+      throw badCredentials('The e-mail address or the password is wrong.');
     return this.open(user);
   }
 
@@ -41,7 +42,10 @@ export class Sessions {
     if (!given) throw refused;
     const next = newSecret();
     const renewed = await this.db.transaction(async (tx) => {
-      const session = await tx.findOne(Session, { where: { id: given.sessionId }, lock: { mode: 'pessimistic_write' } });
+      const session = await tx.findOne(Session, {
+        where: { id: given.sessionId },
+        lock: { mode: 'pessimistic_write' },
+      });
       if (!session || session.endedAt || session.expiresAt.getTime() < Date.now()) return null;
       if (!timingSafeEqual(session.refreshTokenHash, sha256(given.secret))) {
         await end(tx, session.id);
@@ -71,10 +75,10 @@ export class Sessions {
     const passwordHash = await hashPassword(wanted);
     return this.db.transaction(async (tx) => {
       await tx.query(`update users set password_hash = $2, status = 'ACTIVE' where id = $1`, [user.id, passwordHash]);
-      await tx.query(
-        `update sessions set ended_at = now() where user_id = $1 and id <> $2 and ended_at is null`,
-        [user.id, actor.sessionId],
-      );
+      await tx.query(`update sessions set ended_at = now() where user_id = $1 and id <> $2 and ended_at is null`, [
+        user.id,
+        actor.sessionId,
+      ]);
       await announce(tx, `user:${user.id}`);
       return tx.findOneByOrFail(User, { id: user.id });
     });

@@ -76,7 +76,8 @@ export class Tokens {
 function claimsOf(payload: JwtPayload | string): AccessClaims | null {
   if (typeof payload === 'string') return null;
   const { sub: userId, sid: sessionId } = payload as { sub?: unknown; sid?: unknown };
-  const whole = typeof userId === 'string' && typeof sessionId === 'string' && UUID.test(userId) && UUID.test(sessionId);
+  const whole =
+    typeof userId === 'string' && typeof sessionId === 'string' && UUID.test(userId) && UUID.test(sessionId);
   return whole ? { userId, sessionId } : null;
 }
 

@@ -67,7 +67,9 @@ interface ServingRole {
 
 async function servingRole(url: string): Promise<ServingRole> {
   const { rows } = await withClient(url, (client) =>
-    client.query<ServingRole>('select rolname as name, rolsuper as superuser from pg_roles where rolname = current_user'),
+    client.query<ServingRole>(
+      'select rolname as name, rolsuper as superuser from pg_roles where rolname = current_user',
+    ),
   );
   return rows[0] ?? { name: '', superuser: false };
 }

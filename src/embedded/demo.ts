@@ -58,7 +58,11 @@ export async function seedLocalEngine(parts: DemoParts, engine: LocalEngine, fol
   for (const [user, name] of ASSIGNED) await assign(parts, user, name);
   const ops = await requestOf(parts, ACCOUNTS.ops.email);
   await take(parts, ops, 'web-1', { name: 'before-upgrade', description: 'Before the upgrade to version 2.' });
-  await take(parts, ops, 'web-1', { name: 'warm-cache', stateful: true, description: 'Running, with the cache filled.' });
+  await take(parts, ops, 'web-1', {
+    name: 'warm-cache',
+    stateful: true,
+    description: 'Running, with the cache filled.',
+  });
   await take(parts, ops, 'db-1', { name: 'asdf', description: 'Named in a hurry: before the new index, keep until it has proved itself.' }); // prettier-ignore
   await take(parts, ops, 'cache-1', { name: 'weekly', description: 'Of the stopped instance.' });
   await take(parts, ops, 'shop-1', { name: 'last-good', description: 'The last one before it stopped working.' });
@@ -119,7 +123,10 @@ function imported({ db }: DemoParts, name: string): Promise<Pick<Instance, 'id'>
 async function breakDown(engine: LocalEngine, folder: string, name: string): Promise<void> {
   const at = { project: 'default', name };
   await engine.stop(at);
-  await writeFile(join(folder, 'engine', 'instances', 'default', name, 'rootfs', 'etc', 'app.json'), '{ "upgraded": tru');
+  await writeFile(
+    join(folder, 'engine', 'instances', 'default', name, 'rootfs', 'etc', 'app.json'),
+    '{ "upgraded": tru',
+  );
   await engine.start(at).catch(() => undefined);
 }
 
@@ -139,7 +146,7 @@ async function requestOf({ db }: DemoParts, email: string): Promise<Request> {
 }
 
 async function eventually<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  for (const deadline = Date.now() + 20_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 20_000; Date.now() < deadline;) {
     const found = await look();
     if (found) return found;
     await new Promise((resolve) => setTimeout(resolve, 25));

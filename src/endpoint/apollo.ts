@@ -30,12 +30,16 @@ function accessAndStatus(authorizer: Authorizer, report: Report): ApolloServerPl
       const errors = authorizer.authorize(document, operation, request.variables ?? {}, contextValue.caller);
       if (errors.length === 0) return Promise.resolve(null);
       const singleResult = { errors: errors.map((error) => toFormatted(error, report)) };
-      return Promise.resolve({ http: { status: 200, headers: new HeaderMap() }, body: { kind: 'single', singleResult } });
+      return Promise.resolve({
+        http: { status: 200, headers: new HeaderMap() },
+        body: { kind: 'single', singleResult },
+      });
     },
     willSendResponse: ({ request, response }) => {
       if (response.body.kind === 'single' && response.body.singleResult.errors) {
         const modern = request.http?.headers.get('accept')?.includes('application/graphql-response+json') ?? false;
-        response.http.status = keepsOwnStatus(response.http.status) ?? statusOf(response.body.singleResult.errors, modern);
+        response.http.status =
+          keepsOwnStatus(response.http.status) ?? statusOf(response.body.singleResult.errors, modern);
       }
       return Promise.resolve();
     },
@@ -52,4 +56,3 @@ function quiet(report: Report) {
   const log = (level: 'info' | 'error') => (message: unknown) => report(level, {}, String(message));
   return { debug: () => undefined, info: () => undefined, warn: log('info'), error: log('error') };
 }
-

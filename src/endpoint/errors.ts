@@ -33,7 +33,11 @@ export function toFormatted(error: unknown, report: Report): GraphQLFormattedErr
   const place = { ...(shown.locations && { locations: shown.locations }), ...(shown.path && { path: shown.path }) };
   const cause = unwrapResolverError(error);
   if (cause instanceof RequestError) {
-    return { message: cause.message, ...place, extensions: { code: cause.code, ...cause.extensions, correlationId: id } };
+    return {
+      message: cause.message,
+      ...place,
+      extensions: { code: cause.code, ...cause.extensions, correlationId: id },
+    };
   }
   const code = codeOf(error, cause);
   if (code === 'SERVICE_UNAVAILABLE' || code === 'INTERNAL_SERVER_ERROR') {
@@ -48,7 +52,8 @@ export function toFormatted(error: unknown, report: Report): GraphQLFormattedErr
 
 const MASKED = {
   SERVICE_UNAVAILABLE: 'The service cannot answer just now; try again in a moment.',
-  INTERNAL_SERVER_ERROR: 'Something went wrong on our side. Whoever runs this finds it in the log by the correlation id.',
+  INTERNAL_SERVER_ERROR:
+    'Something went wrong on our side. Whoever runs this finds it in the log by the correlation id.',
 };
 
 function codeOf(error: unknown, cause: unknown): string {

@@ -44,7 +44,11 @@ export interface InstanceFacts {
   createdAt: Date;
   description: string;
   /** Configuration and devices as the engine expands them from profiles, without volatile and secret keys. */
-  configuration: { config: Record<string, string>; devices: Record<string, Record<string, string>>; profiles: string[] };
+  configuration: {
+    config: Record<string, string>;
+    devices: Record<string, Record<string, string>>;
+    profiles: string[];
+  };
   /** Whether a stateful snapshot could be taken of it while it runs; the reasons when it could not. */
   statefulSupport: { supported: boolean; reasons: string[] };
   /** Changes when the disk part of a restore is complete (`volatile.uuid.generation`); null where there is none. */

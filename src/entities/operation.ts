@@ -68,10 +68,7 @@ export interface OperationInput {
 /** The work and its outcome. This row is the truth; a job in the queue is only a claim on it. */
 @ObjectType({ implements: Node, description: 'Work that was accepted, to be followed until `done`.' })
 @Entity('operations')
-@Check(
-  'operation_kind',
-  `kind in ('SNAPSHOT_CREATE', 'SNAPSHOT_RESTORE', 'SNAPSHOTS_DELETE', 'SNAPSHOT_RENAME')`,
-)
+@Check('operation_kind', `kind in ('SNAPSHOT_CREATE', 'SNAPSHOT_RESTORE', 'SNAPSHOTS_DELETE', 'SNAPSHOT_RENAME')`)
 @Check('operation_status', `status in ('QUEUED', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELLED')`)
 @Check('operation_ends_once', `(finished_at is not null) = (status in ('SUCCEEDED', 'FAILED', 'CANCELLED'))`)
 @Index('one_unfinished_operation_per_instance', ['instanceId'], {

@@ -11,10 +11,7 @@ import { User } from './user';
 /** A copy of one instance at one moment, and what we know of how it came to be. */
 @ObjectType({ implements: Node, description: 'A point-in-time copy of one instance.' })
 @Entity('snapshots')
-@Check(
-  'snapshot_status',
-  `status in ('PENDING', 'CREATING', 'AVAILABLE', 'RESTORING', 'DELETING', 'ERROR', 'MISSING')`,
-)
+@Check('snapshot_status', `status in ('PENDING', 'CREATING', 'AVAILABLE', 'RESTORING', 'DELETING', 'ERROR', 'MISSING')`)
 @Check('snapshot_origin', `origin in ('MANUAL', 'SCHEDULED', 'SAFETY', 'GUARD', 'REQUESTED', 'EXTERNAL')`)
 @Index('one_name_per_instance', ['instanceId', 'name'], { unique: true, where: `status <> 'MISSING'` })
 @Index('snapshots_by_instance', ['instanceId', 'createdAt', 'id'])
@@ -89,7 +86,10 @@ export class Snapshot {
   @JoinColumn({ name: 'created_by_operation_id', foreignKeyConstraintName: 'snapshot_by_operation' })
   makingOperation: Relation<Operation> | null;
 
-  @Field(() => Date, { nullable: true, description: 'When it was last seen on the engine; null before the first time.' })
+  @Field(() => Date, {
+    nullable: true,
+    description: 'When it was last seen on the engine; null before the first time.',
+  })
   @Column(OPTIONAL_TIME)
   observedAt: Date | null;
 

@@ -14,7 +14,11 @@ const COMPARISONS: Record<string, (column: string, value: unknown, params: Param
 };
 
 /** `columns` maps field names to columns; fields and comparisons that are null or absent say nothing. */
-export function conditionOf(filter: Filter | null | undefined, columns: Record<string, string>, params: Params): string {
+export function conditionOf(
+  filter: Filter | null | undefined,
+  columns: Record<string, string>,
+  params: Params,
+): string {
   const parts = Object.entries(filter ?? {}).flatMap(([field, value]) => {
     if (value === null || value === undefined) return [];
     if (field === 'and' || field === 'or') return [combine(value as Filter[], field, columns, params)];

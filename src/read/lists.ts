@@ -71,7 +71,13 @@ export const USERS: Listing<User> = {
   visible: (actor, params) => visibleUser(actor, 't', params),
   orders: { EMAIL: { column: 't.email' }, ...BY_CREATION },
   defaultOrder: { field: 'EMAIL', direction: 'ASC' },
-  filters: { email: 't.email', displayName: 't.display_name', role: 't.role', status: 't.status', createdAt: 't.created_at' },
+  filters: {
+    email: 't.email',
+    displayName: 't.display_name',
+    role: 't.role',
+    status: 't.status',
+    createdAt: 't.created_at',
+  },
 };
 
 export const ASSIGNMENTS: Listing<InstanceAssignment> = {

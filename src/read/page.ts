@@ -51,7 +51,13 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 function readCursor(cursor: string, listing: Listing<object>, order: Order): Position {
   const [field, value, id] = parse(cursor);
   const time = listing.orders[order.field]?.time;
-  if (typeof value !== 'string' || typeof id !== 'string' || !UUID.test(id) || (time && !isTime(value)) || value.includes('\0')) {
+  if (
+    typeof value !== 'string' ||
+    typeof id !== 'string' ||
+    !UUID.test(id) ||
+    (time && !isTime(value)) ||
+    value.includes('\0')
+  ) {
     throw bad('This is not a cursor of this list.');
   }
   if (field !== order.field) throw bad('This cursor belongs to another order of the list.');

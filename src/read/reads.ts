@@ -80,7 +80,11 @@ export class Reads {
   }
 
   /** A connection per parent (in their order), or a single one without parents. */
-  private async fetch<T extends object>(query: ListQuery, page: Page, parents: string[] | null): Promise<Connection<T>[]> {
+  private async fetch<T extends object>(
+    query: ListQuery,
+    page: Page,
+    parents: string[] | null,
+  ): Promise<Connection<T>[]> {
     const unique = parents && [...new Set(parents)];
     const { sql, values } = pageStatement(this.db, this.actor, query, page, unique);
     const rows = await this.db.query<(Record<string, unknown> & { parentId?: string })[]>(sql, values);
@@ -93,7 +97,12 @@ export class Reads {
     return (parents ?? [null]).map((parentId) => this.connection(query, page, parentId, groups.get(parentId) ?? []));
   }
 
-  private connection<T extends object>(query: ListQuery, page: Page, parentId: string | null, rows: T[]): Connection<T> {
+  private connection<T extends object>(
+    query: ListQuery,
+    page: Page,
+    parentId: string | null,
+    rows: T[],
+  ): Connection<T> {
     const more = rows.length > page.size;
     const nodes = rows.slice(0, page.size);
     if (page.backward) nodes.reverse();

@@ -44,7 +44,10 @@ class ApiInfo {
   @Field(() => String, { description: 'The version of this program.' })
   version: string;
 
-  @Field(() => ApiEngine, { nullable: true, description: 'The engine; null until it has been seen for the first time.' })
+  @Field(() => ApiEngine, {
+    nullable: true,
+    description: 'The engine; null until it has been seen for the first time.',
+  })
   engine: ApiEngine | null;
 
   @Field(() => ApiLimits, { description: 'Bounds of what may be asked.' })
@@ -67,7 +70,11 @@ export class ApiInfoResolver {
     const engine = await this.engines.find();
     return {
       version: this.about.version,
-      engine: engine && { kind: engine.kind, capabilities: engine.capabilities, available: engine.unavailableSince === null },
+      engine: engine && {
+        kind: engine.kind,
+        capabilities: engine.capabilities,
+        available: engine.unavailableSince === null,
+      },
       limits: {
         defaultPageSize: DEFAULT_PAGE_SIZE,
         maxPageSize: MAX_PAGE_SIZE,

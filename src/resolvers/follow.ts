@@ -45,7 +45,8 @@ async function* changes<T extends object>(
   const { actors, events } = context.shared;
   for await (const _ of events.ticks([...topics, `user:${context.actor.userId}`], signal)) {
     const actor = await actors.current(context.actor);
-    if (!actor) throw new GraphQLError('Your session has ended. Sign in again.', { extensions: { code: 'UNAUTHENTICATED' } });
+    if (!actor)
+      throw new GraphQLError('Your session has ended. Sign in again.', { extensions: { code: 'UNAUTHENTICATED' } });
     const [refused] = context.authorizeAgain?.(actor) ?? [];
     if (refused) throw refused;
     context.become(actor);

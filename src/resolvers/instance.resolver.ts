@@ -1,5 +1,18 @@
 /** Instances: what may be snapshotted, by whom it is seen, and what is going on with it. */
-import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, ObjectType, Query, Resolver, Root, Subscription } from 'type-graphql';
+import {
+  Arg,
+  Args,
+  ArgsType,
+  Ctx,
+  Field,
+  FieldResolver,
+  ID,
+  ObjectType,
+  Query,
+  Resolver,
+  Root,
+  Subscription,
+} from 'type-graphql';
 import { Auth } from '../auth/directives';
 import { Engine } from '../entities/engine';
 import { InstanceStatus, OperationStatus, Role } from '../entities/enums';
@@ -51,7 +64,10 @@ class StatefulSnapshotSupport {
 @Resolver(() => Instance)
 export class InstanceResolver {
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
-  @Query(() => Instance, { nullable: true, description: 'One instance, by id or by name; null when hidden or missing.' })
+  @Query(() => Instance, {
+    nullable: true,
+    description: 'One instance, by id or by name; null when hidden or missing.',
+  })
   async instance(
     @Ctx() { reads }: Context,
     @Arg('id', () => ID, { nullable: true, description: 'Its id.' }) id?: string | null,
@@ -65,13 +81,21 @@ export class InstanceResolver {
       return key ? reads.byId(INSTANCES, key) : null;
     }
     if (typeof name !== 'string') throw eitherIdOrName();
-    const filter = { name: { eq: name }, project: { eq: project ?? 'default' }, not: { status: { eq: InstanceStatus.DELETED } } };
+    const filter = {
+      name: { eq: name },
+      project: { eq: project ?? 'default' },
+      not: { status: { eq: InstanceStatus.DELETED } },
+    };
     return (await reads.list(INSTANCES, { first: 1, filter })).nodes[0] ?? null;
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Query(() => InstanceConnection, { description: 'The instances you may see, by name.' })
-  async instances(@Ctx() { reads }: Context, @Args(() => InstancesArgs) args: InstancesArgs): Promise<Connection<Instance>> { // prettier-ignore
+  async instances(
+    @Ctx() { reads }: Context,
+    @Args(() => InstancesArgs) args: InstancesArgs,
+  ): Promise<Connection<Instance>> {
+    // prettier-ignore
     return reads.list(INSTANCES, args);
   }
 
@@ -99,34 +123,56 @@ export class InstanceResolver {
   }
 
   @FieldResolver(() => SnapshotConnection, { description: 'Its snapshots, newest first.' })
-  async snapshots(@Root() { id }: Instance, @Ctx() { reads }: Context, @Args(() => SnapshotsArgs) args: SnapshotsArgs): Promise<Connection<Snapshot>> { // prettier-ignore
+  async snapshots(
+    @Root() { id }: Instance,
+    @Ctx() { reads }: Context,
+    @Args(() => SnapshotsArgs) args: SnapshotsArgs,
+  ): Promise<Connection<Snapshot>> {
+    // prettier-ignore
     return reads.listBelow(SNAPSHOTS, 't.instance_id', id, args);
   }
 
-  @FieldResolver(() => Snapshot, { nullable: true, description: 'The newest of its snapshots; null when there is none.' })
+  @FieldResolver(() => Snapshot, {
+    nullable: true,
+    description: 'The newest of its snapshots; null when there is none.',
+  })
   async latestSnapshot(@Root() { id }: Instance, @Ctx() { reads }: Context): Promise<Snapshot | null> {
     return (await reads.listBelow(SNAPSHOTS, 't.instance_id', id, { first: 1 })).nodes[0] ?? null;
   }
 
-  @FieldResolver(() => Operation, { nullable: true, description: 'What is queued or being done; null when nothing is.' })
+  @FieldResolver(() => Operation, {
+    nullable: true,
+    description: 'What is queued or being done; null when nothing is.',
+  })
   async activeOperation(@Root() { id }: Instance, @Ctx() context: Context): Promise<Operation | null> {
     return (await unfinishedOperation(context, id)) ?? null;
   }
 
   @FieldResolver(() => OperationConnection, { description: 'What was done with it, newest first.' })
-  async operations(@Root() { id }: Instance, @Ctx() { reads }: Context, @Args(() => OperationsArgs) args: OperationsArgs): Promise<Connection<Operation>> { // prettier-ignore
+  async operations(
+    @Root() { id }: Instance,
+    @Ctx() { reads }: Context,
+    @Args(() => OperationsArgs) args: OperationsArgs,
+  ): Promise<Connection<Operation>> {
+    // prettier-ignore
     return reads.listBelow(OPERATIONS, 't.instance_id', id, args);
   }
 
   @Auth(Role.OPERATIONS, Role.ADMIN)
   @FieldResolver(() => InstanceAssignmentConnection, { description: 'To whom it is assigned, oldest first.' })
-  async assignments(@Root() { id }: Instance, @Ctx() { reads }: Context, @Args(() => PageArgs) args: PageArgs): Promise<Connection<InstanceAssignment>> { // prettier-ignore
+  async assignments(
+    @Root() { id }: Instance,
+    @Ctx() { reads }: Context,
+    @Args(() => PageArgs) args: PageArgs,
+  ): Promise<Connection<InstanceAssignment>> {
+    // prettier-ignore
     return reads.listBelow(ASSIGNMENTS, 't.instance_id', id, args);
   }
 
   @FieldResolver(() => StatefulSnapshotSupport, { description: 'Whether its memory can be captured now, and why not.' })
   statefulSnapshotSupport(@Root() instance: Instance): StatefulSnapshotSupport {
-    const notRunning = instance.status === InstanceStatus.RUNNING ? [] : [`The instance is ${instance.status}, not RUNNING.`];
+    const notRunning =
+      instance.status === InstanceStatus.RUNNING ? [] : [`The instance is ${instance.status}, not RUNNING.`];
     const reasons = [...notRunning, ...instance.statefulObstacles];
     return { supported: reasons.length === 0, reasons };
   }

@@ -20,8 +20,14 @@ const LISTINGS = new Map<string, Listing<Node>>([
 @Resolver()
 export class NodeResolver {
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
-  @Query(() => Node, { nullable: true, description: 'Whatever bears this id; null when it is hidden, missing or malformed.' })
-  async node(@Ctx() context: Context, @Arg('id', () => ID, { description: 'Its id.' }) id: string): Promise<Node | null> {
+  @Query(() => Node, {
+    nullable: true,
+    description: 'Whatever bears this id; null when it is hidden, missing or malformed.',
+  })
+  async node(
+    @Ctx() context: Context,
+    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+  ): Promise<Node | null> {
     return find(context, id);
   }
 
@@ -30,7 +36,11 @@ export class NodeResolver {
     nullable: 'items',
     description: 'As `node`, for at most 100 ids, in their order; more are BAD_USER_INPUT.',
   })
-  async nodes(@Ctx() context: Context, @Arg('ids', () => [ID], { description: 'Their ids.' }) ids: string[]): Promise<(Node | null)[]> { // prettier-ignore
+  async nodes(
+    @Ctx() context: Context,
+    @Arg('ids', () => [ID], { description: 'Their ids.' }) ids: string[],
+  ): Promise<(Node | null)[]> {
+    // prettier-ignore
     if (ids.length > MAX_NODE_IDS) throw new RequestError('BAD_USER_INPUT', `Ask for at most ${MAX_NODE_IDS} ids at once.`);
     return Promise.all(ids.map((id) => find(context, id)));
   }

@@ -18,14 +18,22 @@ import { OperationsArgs } from './instance.resolver';
 export class OperationResolver {
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Query(() => Operation, { nullable: true, description: 'One operation; null when it is hidden or missing.' })
-  async operation(@Ctx() { reads }: Context, @Arg('id', () => ID, { description: 'Its id.' }) id: string): Promise<Operation | null> { // prettier-ignore
+  async operation(
+    @Ctx() { reads }: Context,
+    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+  ): Promise<Operation | null> {
+    // prettier-ignore
     const key = idOf('Operation', id);
     return key ? reads.byId(OPERATIONS, key) : null;
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Query(() => OperationConnection, { description: 'The operations on every instance you may see, newest first.' })
-  async operations(@Ctx() { reads }: Context, @Args(() => OperationsArgs) args: OperationsArgs): Promise<Connection<Operation>> { // prettier-ignore
+  async operations(
+    @Ctx() { reads }: Context,
+    @Args(() => OperationsArgs) args: OperationsArgs,
+  ): Promise<Connection<Operation>> {
+    // prettier-ignore
     return reads.list(OPERATIONS, args);
   }
 
@@ -37,7 +45,10 @@ export class OperationResolver {
       return follow(context, OPERATIONS, key, [`operation:${key}`], isDone);
     },
   }) // prettier-ignore
-  operationUpdated(@Root() operation: Operation, @Arg('id', () => ID, { description: 'Its id.' }) _id: string): Operation {
+  operationUpdated(
+    @Root() operation: Operation,
+    @Arg('id', () => ID, { description: 'Its id.' }) _id: string,
+  ): Operation {
     return operation;
   }
 
@@ -65,7 +76,10 @@ export class OperationResolver {
     return reads.byId(INSTANCES, operation.instanceId);
   }
 
-  @FieldResolver(() => Snapshot, { nullable: true, description: 'Its snapshot; null when it is gone or there are several.' })
+  @FieldResolver(() => Snapshot, {
+    nullable: true,
+    description: 'Its snapshot; null when it is gone or there are several.',
+  })
   async snapshot(@Root() operation: Operation, @Ctx() { reads }: Context): Promise<Snapshot | null> {
     return operation.snapshotId ? reads.byId(SNAPSHOTS, operation.snapshotId) : null;
   }
@@ -80,7 +94,10 @@ export class OperationResolver {
     return false;
   }
 
-  @FieldResolver(() => String, { nullable: true, description: 'The key it was asked for with; null for all but its actor.' })
+  @FieldResolver(() => String, {
+    nullable: true,
+    description: 'The key it was asked for with; null for all but its actor.',
+  })
   idempotencyKey(@Root() operation: Operation, @Ctx() { actor }: Context): string | null {
     return operation.actorId === actor.userId ? operation.idempotencyKey : null;
   }

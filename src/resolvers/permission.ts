@@ -71,7 +71,12 @@ export class SnapshotPermissions {
 }
 
 /** The role first, by the directive on `mutation`; then what the mutation itself would find in the way. */
-export function permission(context: Context, mutation: string, obstacle: AppError | null, busy?: Operation): Permission {
+export function permission(
+  context: Context,
+  mutation: string,
+  obstacle: AppError | null,
+  busy?: Operation,
+): Permission {
   const refusal = context.shared.authorizer.refusalOf(mutation, context.actor.role);
   if (refusal) return { allowed: false, reason: PermissionReason.FORBIDDEN, message: refusal };
   const found = obstacle ?? (busy ? instanceBusy(busy) : null);

@@ -2,7 +2,8 @@
 import { GraphQLError, GraphQLScalarType, Kind } from 'graphql';
 import { GraphQLBigInt, GraphQLDateTime } from 'graphql-scalars';
 
-const DURATION = /^(-)?P(?=\d|T\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$/;
+const DURATION =
+  /^(-)?P(?=\d|T\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$/;
 
 /** RFC 3339 as it is, or an ISO 8601 duration added to `now`; throws for anything else. */
 export function parseDateTimeOrDuration(text: unknown, now = new Date()): Date {
@@ -12,7 +13,11 @@ export function parseDateTimeOrDuration(text: unknown, now = new Date()): Date {
     .slice(2)
     .map((part) => (found[1] ? -1 : 1) * Number(part || 0));
   const moved = new Date(now);
-  moved.setUTCFullYear(moved.getUTCFullYear() + years, moved.getUTCMonth() + months, moved.getUTCDate() + weeks * 7 + days);
+  moved.setUTCFullYear(
+    moved.getUTCFullYear() + years,
+    moved.getUTCMonth() + months,
+    moved.getUTCDate() + weeks * 7 + days,
+  );
   moved.setTime(moved.getTime() + ((hours * 60 + minutes) * 60 + seconds) * 1000);
   if (Number.isNaN(moved.getTime())) throw new GraphQLError('This duration leads out of the calendar.');
   return moved;

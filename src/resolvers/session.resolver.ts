@@ -42,7 +42,10 @@ class SignInPayload extends Payload {
   @Field(() => String, { nullable: true, description: 'For `refreshSession`, once; null when refused.' })
   refreshToken: string | null;
 
-  @Field(() => Date, { nullable: true, description: 'When the access token expires: ten minutes on. Null when refused.' })
+  @Field(() => Date, {
+    nullable: true,
+    description: 'When the access token expires: ten minutes on. Null when refused.',
+  })
   expiresAt: Date | null;
 
   @Field(() => User, { nullable: true, description: 'Who has signed in; null when refused.' })
@@ -64,13 +67,21 @@ export class SessionResolver {
 
   @Public()
   @Mutation(() => SignInPayload, { description: 'Begins a session. INVALID_CREDENTIALS says no more than that.' })
-  signIn(@Ctx() context: Context, @Arg('input', () => SignInInput, { description: 'Who.' }) { email, password }: SignInInput): Promise<SignInPayload> { // prettier-ignore
+  signIn(
+    @Ctx() context: Context,
+    @Arg('input', () => SignInInput, { description: 'Who.' }) { email, password }: SignInInput,
+  ): Promise<SignInPayload> {
+    // prettier-ignore
     return answer(context, async () => begin(context, await this.sessions.signIn(email, password)));
   }
 
   @Public()
   @Mutation(() => SignInPayload, { description: 'Goes on with a session: new tokens for the newest refresh token.' })
-  refreshSession(@Ctx() context: Context, @Arg('input', () => RefreshSessionInput, { description: 'The token.' }) { refreshToken }: RefreshSessionInput): Promise<SignInPayload> { // prettier-ignore
+  refreshSession(
+    @Ctx() context: Context,
+    @Arg('input', () => RefreshSessionInput, { description: 'The token.' }) { refreshToken }: RefreshSessionInput,
+  ): Promise<SignInPayload> {
+    // prettier-ignore
     return answer(context, async () => begin(context, await this.sessions.refresh(refreshToken)));
   }
 
@@ -85,7 +96,11 @@ export class SessionResolver {
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Mutation(() => ChangePasswordPayload, { description: 'Changes your password and ends your other sessions.' })
-  changePassword(@Ctx() context: Context, @Arg('input', () => ChangePasswordInput, { description: 'The passwords.' }) input: ChangePasswordInput): Promise<ChangePasswordPayload> { // prettier-ignore
+  changePassword(
+    @Ctx() context: Context,
+    @Arg('input', () => ChangePasswordInput, { description: 'The passwords.' }) input: ChangePasswordInput,
+  ): Promise<ChangePasswordPayload> {
+    // prettier-ignore
     return answer(context, async () => ({
       viewer: await this.sessions.changePassword(context.actor, input.currentPassword, input.newPassword),
     }));

@@ -42,35 +42,58 @@ export class SnapshotResolver {
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Query(() => Snapshot, { nullable: true, description: 'One snapshot; null when it is hidden or missing.' })
-  async snapshot(@Ctx() { reads }: Context, @Arg('id', () => ID, { description: 'Its id.' }) id: string): Promise<Snapshot | null> { // prettier-ignore
+  async snapshot(
+    @Ctx() { reads }: Context,
+    @Arg('id', () => ID, { description: 'Its id.' }) id: string,
+  ): Promise<Snapshot | null> {
+    // prettier-ignore
     const key = idOf('Snapshot', id);
     return key ? reads.byId(SNAPSHOTS, key) : null;
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
-  @Query(() => SnapshotConnection, { name: 'snapshots', description: 'The snapshots of every instance you may see, newest first.' })
-  async snapshotList(@Ctx() { reads }: Context, @Args(() => SnapshotsArgs) args: SnapshotsArgs): Promise<Connection<Snapshot>> { // prettier-ignore
+  @Query(() => SnapshotConnection, {
+    name: 'snapshots',
+    description: 'The snapshots of every instance you may see, newest first.',
+  })
+  async snapshotList(
+    @Ctx() { reads }: Context,
+    @Args(() => SnapshotsArgs) args: SnapshotsArgs,
+  ): Promise<Connection<Snapshot>> {
+    // prettier-ignore
     return reads.list(SNAPSHOTS, args);
   }
 
   @Auth(Role.OPERATIONS, Role.ADMIN)
   @Mutation(() => CreateSnapshotPayload, { description: 'Starts a snapshot; follow the operation for the result.' })
-  createSnapshot(@Ctx() context: Context, @Arg('input', () => CreateSnapshotInput, { description: 'The wish.' }) input: CreateSnapshotInput): Promise<CreateSnapshotPayload> { // prettier-ignore
+  createSnapshot(
+    @Ctx() context: Context,
+    @Arg('input', () => CreateSnapshotInput, { description: 'The wish.' }) input: CreateSnapshotInput,
+  ): Promise<CreateSnapshotPayload> {
+    // prettier-ignore
     return answer(context, () => this.snapshots.create(context.request, { ...input, instanceId: idOf('Instance', input.instanceId) })); // prettier-ignore
   }
 
   @Auth(Role.OPERATIONS, Role.ADMIN)
   @Mutation(() => RestoreSnapshotPayload, {
     description:
-      "Starts to bring the instance back: file system and configuration, and with a stateful snapshot its processes. What was written since is lost. A running instance is stopped hard, and runs again afterwards.",
+      'Starts to bring the instance back: file system and configuration, and with a stateful snapshot its processes. What was written since is lost. A running instance is stopped hard, and runs again afterwards.',
   })
-  restoreSnapshot(@Ctx() context: Context, @Arg('input', () => RestoreSnapshotInput, { description: 'The wish.' }) input: RestoreSnapshotInput): Promise<RestoreSnapshotPayload> { // prettier-ignore
+  restoreSnapshot(
+    @Ctx() context: Context,
+    @Arg('input', () => RestoreSnapshotInput, { description: 'The wish.' }) input: RestoreSnapshotInput,
+  ): Promise<RestoreSnapshotPayload> {
+    // prettier-ignore
     return answer(context, () => this.snapshots.restore(context.request, withSnapshotId(input)));
   }
 
   @Auth(Role.OPERATIONS, Role.ADMIN)
   @Mutation(() => DeleteSnapshotPayload, { description: 'Starts to delete a snapshot. It cannot be brought back.' })
-  deleteSnapshot(@Ctx() context: Context, @Arg('input', () => DeleteSnapshotInput, { description: 'The wish.' }) input: DeleteSnapshotInput): Promise<DeleteSnapshotPayload> { // prettier-ignore
+  deleteSnapshot(
+    @Ctx() context: Context,
+    @Arg('input', () => DeleteSnapshotInput, { description: 'The wish.' }) input: DeleteSnapshotInput,
+  ): Promise<DeleteSnapshotPayload> {
+    // prettier-ignore
     return answer(context, () => this.snapshots.delete(context.request, withSnapshotId(input)));
   }
 
@@ -78,10 +101,17 @@ export class SnapshotResolver {
   @Mutation(() => DeleteSnapshotsPayload, {
     description: 'Starts to delete several snapshots: one operation for each instance touched, a result for each id.',
   })
-  deleteSnapshots(@Ctx() context: Context, @Arg('input', () => DeleteSnapshotsInput, { description: 'The wish.' }) input: DeleteSnapshotsInput): Promise<DeleteSnapshotsPayload> { // prettier-ignore
+  deleteSnapshots(
+    @Ctx() context: Context,
+    @Arg('input', () => DeleteSnapshotsInput, { description: 'The wish.' }) input: DeleteSnapshotsInput,
+  ): Promise<DeleteSnapshotsPayload> {
+    // prettier-ignore
     const snapshots = input.snapshotIds.map((given) => ({ given, snapshotId: idOf('Snapshot', given) }));
     return answer(context, async () => {
-      const { results, operations, replayed } = await this.deletion.deleteMany(context.request, { ...input, snapshots });
+      const { results, operations, replayed } = await this.deletion.deleteMany(context.request, {
+        ...input,
+        snapshots,
+      });
       return {
         operations,
         replayed,
@@ -96,13 +126,23 @@ export class SnapshotResolver {
 
   @Auth(Role.OPERATIONS, Role.ADMIN)
   @Mutation(() => RenameSnapshotPayload, { description: 'Starts to give a snapshot another name.' })
-  renameSnapshot(@Ctx() context: Context, @Arg('input', () => RenameSnapshotInput, { description: 'The wish.' }) input: RenameSnapshotInput): Promise<RenameSnapshotPayload> { // prettier-ignore
+  renameSnapshot(
+    @Ctx() context: Context,
+    @Arg('input', () => RenameSnapshotInput, { description: 'The wish.' }) input: RenameSnapshotInput,
+  ): Promise<RenameSnapshotPayload> {
+    // prettier-ignore
     return answer(context, () => this.snapshots.rename(context.request, withSnapshotId(input)));
   }
 
   @Auth(Role.OPERATIONS, Role.ADMIN)
-  @Mutation(() => UpdateSnapshotPayload, { description: 'Changes the description or the expiry of a snapshot at once.' })
-  updateSnapshot(@Ctx() context: Context, @Arg('input', () => UpdateSnapshotInput, { description: 'The changes.' }) input: UpdateSnapshotInput): Promise<UpdateSnapshotPayload> { // prettier-ignore
+  @Mutation(() => UpdateSnapshotPayload, {
+    description: 'Changes the description or the expiry of a snapshot at once.',
+  })
+  updateSnapshot(
+    @Ctx() context: Context,
+    @Arg('input', () => UpdateSnapshotInput, { description: 'The changes.' }) input: UpdateSnapshotInput,
+  ): Promise<UpdateSnapshotPayload> {
+    // prettier-ignore
     return answer(context, async () => ({ snapshot: await this.snapshots.update(context.request, withSnapshotId(input)) }));
   }
 
@@ -152,6 +192,8 @@ export class SnapshotResolver {
   }
 }
 
-function withSnapshotId<T extends { snapshotId: string }>(input: T): Omit<T, 'snapshotId'> & { snapshotId: string | null } {
+function withSnapshotId<T extends { snapshotId: string }>(
+  input: T,
+): Omit<T, 'snapshotId'> & { snapshotId: string | null } {
   return { ...input, snapshotId: idOf('Snapshot', input.snapshotId) };
 }

@@ -111,7 +111,15 @@ const TYPE_OF: Partial<Record<UserErrorCode, string>> = {
 export function toUserError(error: AppError, correlationId: string): UserError {
   const { field = null, remediation = null, detail } = error.more;
   const __typename = (detail && TYPE_OF[error.code]) ?? 'SimpleUserError';
-  return { __typename, code: error.code, message: error.message, field, remediation, correlationId, ...detail } as UserError;
+  return {
+    __typename,
+    code: error.code,
+    message: error.message,
+    field,
+    remediation,
+    correlationId,
+    ...detail,
+  } as UserError;
 }
 
 /** What every payload has. */
@@ -133,4 +141,3 @@ export async function answer<T extends object>(
     return { userErrors: [toUserError(error, correlationId)] } as unknown as T & { userErrors: UserError[] };
   }
 }
-

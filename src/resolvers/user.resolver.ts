@@ -122,7 +122,11 @@ export class UserResolver {
 
   @Auth(Role.ADMIN)
   @Mutation(() => CreateUserPayload, { description: 'Makes an account with a one-time password.' })
-  createUser(@Ctx() context: Context, @Arg('input', () => CreateUserInput, { description: 'The account.' }) input: CreateUserInput): Promise<CreateUserPayload> { // prettier-ignore
+  createUser(
+    @Ctx() context: Context,
+    @Arg('input', () => CreateUserInput, { description: 'The account.' }) input: CreateUserInput,
+  ): Promise<CreateUserPayload> {
+    // prettier-ignore
     return answer(context, async () => {
       const { user, password } = await this.users.create(input);
       return { user, oneTimePassword: password };
@@ -131,25 +135,41 @@ export class UserResolver {
 
   @Auth(Role.ADMIN)
   @Mutation(() => UpdateUserPayload, { description: "Changes an account's name, role or status." })
-  updateUser(@Ctx() context: Context, @Arg('input', () => UpdateUserInput, { description: 'The changes.' }) input: UpdateUserInput): Promise<UpdateUserPayload> { // prettier-ignore
+  updateUser(
+    @Ctx() context: Context,
+    @Arg('input', () => UpdateUserInput, { description: 'The changes.' }) input: UpdateUserInput,
+  ): Promise<UpdateUserPayload> {
+    // prettier-ignore
     return answer(context, async () => ({ user: await this.users.update({ ...input, userId: idOf('User', input.userId) }) })); // prettier-ignore
   }
 
   @Auth(Role.ADMIN)
   @Mutation(() => RemoveUserPayload, { description: 'Removes an account. What the person did keeps their name.' })
-  removeUser(@Ctx() context: Context, @Arg('input', () => RemoveUserInput, { description: 'Whose.' }) input: RemoveUserInput): Promise<RemoveUserPayload> { // prettier-ignore
+  removeUser(
+    @Ctx() context: Context,
+    @Arg('input', () => RemoveUserInput, { description: 'Whose.' }) input: RemoveUserInput,
+  ): Promise<RemoveUserPayload> {
+    // prettier-ignore
     return answer(context, async () => ({ user: await this.users.remove(idOf('User', input.userId)) }));
   }
 
   @Auth(Role.ADMIN)
   @Mutation(() => AssignInstancePayload, { description: 'Lets a user see an instance.' })
-  assignInstance(@Ctx() context: Context, @Arg('input', () => AssignInstanceInput, { description: 'Which to whom.' }) input: AssignInstanceInput): Promise<AssignInstancePayload> { // prettier-ignore
+  assignInstance(
+    @Ctx() context: Context,
+    @Arg('input', () => AssignInstanceInput, { description: 'Which to whom.' }) input: AssignInstanceInput,
+  ): Promise<AssignInstancePayload> {
+    // prettier-ignore
     return answer(context, () => this.users.assign(pairOf(input)));
   }
 
   @Auth(Role.ADMIN)
   @Mutation(() => UnassignInstancePayload, { description: 'Hides an instance from a user again, at once.' })
-  unassignInstance(@Ctx() context: Context, @Arg('input', () => UnassignInstanceInput, { description: 'Which from whom.' }) input: UnassignInstanceInput): Promise<UnassignInstancePayload> { // prettier-ignore
+  unassignInstance(
+    @Ctx() context: Context,
+    @Arg('input', () => UnassignInstanceInput, { description: 'Which from whom.' }) input: UnassignInstanceInput,
+  ): Promise<UnassignInstancePayload> {
+    // prettier-ignore
     return answer(context, () => this.users.unassign(pairOf(input)));
   }
 
@@ -179,7 +199,12 @@ export class UserResolver {
   }
 
   @FieldResolver(() => InstanceConnection, { nullable: true, description: 'The instances assigned to them, by name; null unless it is you, or you are ADMIN.' }) // prettier-ignore
-  async assignedInstances(@Root() user: User, @Ctx() context: Context, @Args(() => InstancesArgs) args: InstancesArgs): Promise<Connection<Instance> | null> { // prettier-ignore
+  async assignedInstances(
+    @Root() user: User,
+    @Ctx() context: Context,
+    @Args(() => InstancesArgs) args: InstancesArgs,
+  ): Promise<Connection<Instance> | null> {
+    // prettier-ignore
     return knowsAll(context, user) ? context.reads.listBelow(ASSIGNED_INSTANCES, 'a.user_id', user.id, args) : null;
   }
 }

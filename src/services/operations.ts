@@ -79,7 +79,11 @@ export async function beginStep(
   const now = new Date();
   const { operation } = held;
   // A step that is still running when the operation is checked anew was cut off.
-  const before = closeSteps(operation.steps, name === 'check' ? OperationStatus.FAILED : OperationStatus.SUCCEEDED, now);
+  const before = closeSteps(
+    operation.steps,
+    name === 'check' ? OperationStatus.FAILED : OperationStatus.SUCCEEDED,
+    now,
+  );
   operation.steps = [...before, { name, status: OperationStatus.RUNNING, startedAt: now, finishedAt: null }];
   operation.input = { ...operation.input, ...input };
   await inTransaction(db, async (tx) => {
@@ -110,13 +114,18 @@ export async function finish(tx: EntityManager, held: Claim, error: OperationErr
   const status = error ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
   const now = new Date();
   const { items } = held.operation;
-  await write(tx, held, {
-    status,
-    error,
-    items,
-    steps: closeSteps(held.operation.steps, status, now),
-    waiting_reason: null,
-  }, 'finished_at = now()');
+  await write(
+    tx,
+    held,
+    {
+      status,
+      error,
+      items,
+      steps: closeSteps(held.operation.steps, status, now),
+      waiting_reason: null,
+    },
+    'finished_at = now()',
+  );
 }
 
 /** Records how one of the items ended, with what the caller changes in the same transaction. */
@@ -125,7 +134,12 @@ export async function writeItems(tx: EntityManager, held: Claim): Promise<void> 
 }
 
 /** Changes columns of a held operation; throws ClaimLost (which undoes the transaction) when it is not held any more. */
-async function write(tx: EntityManager, held: Claim, changes: Record<string, unknown>, ...more: string[]): Promise<void> {
+async function write(
+  tx: EntityManager,
+  held: Claim,
+  changes: Record<string, unknown>,
+  ...more: string[]
+): Promise<void> {
   const names = Object.keys(changes);
   const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
   const set = [...names.map((name, index) => `${name} = $${index + 3}`), ...more].join(', ');

@@ -90,7 +90,11 @@ export class SnapshotDeletion {
     // In one order everywhere, so that two requests for the same instances cannot block each other.
     for (const [instanceId, entries] of [...wanted].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const snapshots = [...new Map(entries.map(({ snapshot }) => [snapshot.id, snapshot])).values()];
-      const by = { actorId: request.actor.userId, correlationId: request.correlationId, idempotencyKey: wish.idempotencyKey };
+      const by = {
+        actorId: request.actor.userId,
+        correlationId: request.correlationId,
+        idempotencyKey: wish.idempotencyKey,
+      };
       try {
         const operation = await this.acceptFor(tx, instanceId, snapshots, by);
         for (const { result } of entries) result.operation = operation;
@@ -128,13 +132,20 @@ export class SnapshotDeletion {
   ): Promise<Operation> {
     const [only] = snapshots;
     const one = snapshots.length === 1 && only ? { snapshotId: only.id, snapshotName: only.name } : {};
-    return accept(tx, { kind: OperationKind.SNAPSHOTS_DELETE, instanceId, ...one, items: snapshots.map(itemOf), ...by });
+    return accept(tx, {
+      kind: OperationKind.SNAPSHOTS_DELETE,
+      instanceId,
+      ...one,
+      items: snapshots.map(itemOf),
+      ...by,
+    });
   }
 
   private async replay(tx: EntityManager, kept: Kept): Promise<DeletionResult[]> {
     const operations = new Map<string, Operation | null>();
     for (const { operationId } of kept) {
-      if (operationId && !operations.has(operationId)) operations.set(operationId, await findRow(tx, Operation, operationId));
+      if (operationId && !operations.has(operationId))
+        operations.set(operationId, await findRow(tx, Operation, operationId));
     }
     return kept.map(({ given, operationId, error }) => ({
       given,
@@ -147,7 +158,11 @@ export class SnapshotDeletion {
 class NothingAccepted extends Error {}
 
 function toKept({ given, operation, errors: [error] }: DeletionResult): Kept[number] {
-  return { given, operationId: operation?.id ?? null, error: error ? { code: error.code, message: error.message } : null };
+  return {
+    given,
+    operationId: operation?.id ?? null,
+    error: error ? { code: error.code, message: error.message } : null,
+  };
 }
 
 function distinct(results: DeletionResult[]): Operation[] {

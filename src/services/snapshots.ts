@@ -216,7 +216,12 @@ async function named(tx: EntityManager, instanceId: string, name: string): Promi
   return existing;
 }
 
-function onSnapshot(request: Request, wish: { idempotencyKey?: string | null }, kind: OperationKind, snapshot: Snapshot) {
+function onSnapshot(
+  request: Request,
+  wish: { idempotencyKey?: string | null },
+  kind: OperationKind,
+  snapshot: Snapshot,
+) {
   return {
     kind,
     instanceId: snapshot.instanceId,
@@ -246,7 +251,8 @@ function judgeDescription(description: string | null | undefined): void {
 }
 
 function judgeExpiry(expiresAt: Date | null | undefined): void {
-  if (expiresAt && expiresAt.getTime() <= Date.now()) throw invalid('expiresAt', 'The time of expiry has passed already.');
+  if (expiresAt && expiresAt.getTime() <= Date.now())
+    throw invalid('expiresAt', 'The time of expiry has passed already.');
 }
 
 function invalid(field: string, message: string): AppError {

@@ -98,7 +98,10 @@ export class Users {
   /** Hides an instance from a user again, also in subscriptions that run. */
   unassign(wish: Assignment): Promise<{ user: User; instance: Instance }> {
     return this.onAssignment(wish, async (tx, user, instance) => {
-      await tx.query('delete from instance_assignments where user_id = $1 and instance_id = $2', [user.id, instance.id]);
+      await tx.query('delete from instance_assignments where user_id = $1 and instance_id = $2', [
+        user.id,
+        instance.id,
+      ]);
     });
   }
 

@@ -26,7 +26,9 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
     [look.engineId, seen.map(({ uid }) => uid)],
   );
   const byUid = new Map(known.map((instance) => [instance.uid, instance]));
-  const busy = new Set((await tx.query<{ id: string }[]>(BUSY, [known.map(({ id }) => id), look.at])).map(({ id }) => id));
+  const busy = new Set(
+    (await tx.query<{ id: string }[]>(BUSY, [known.map(({ id }) => id), look.at])).map(({ id }) => id),
+  );
   const free = seen.filter(({ uid }) => !busy.has(byUid.get(uid)?.id ?? ''));
   const instances = free.map((facts) => toInstance(facts, look, byUid.get(facts.uid)?.id));
   await tx.query(UPSERT, [JSON.stringify(instances)]);

@@ -67,7 +67,9 @@ export class Observer {
         const lost = new AbortController();
         client.on('error', () => lost.abort());
         client.on('end', () => lost.abort());
-        const { rows } = await client.query<{ won: boolean }>('select pg_try_advisory_lock($1) as won', [OBSERVER_LOCK]);
+        const { rows } = await client.query<{ won: boolean }>('select pg_try_advisory_lock($1) as won', [
+          OBSERVER_LOCK,
+        ]);
         if (rows[0]?.won) await this.observe(AbortSignal.any([this.stopping.signal, lost.signal]));
       } catch (error) {
         this.parts.log('warn', { err: error }, 'observing was interrupted');
@@ -199,7 +201,11 @@ export class Observer {
   }
 }
 
-const KINDS: Record<KindOfEngine, EngineKind> = { incus: EngineKind.INCUS, lxd: EngineKind.LXD, local: EngineKind.LOCAL };
+const KINDS: Record<KindOfEngine, EngineKind> = {
+  incus: EngineKind.INCUS,
+  lxd: EngineKind.LXD,
+  local: EngineKind.LOCAL,
+};
 
 /** One engine per deployment: its row is the one there is. */
 const NOTE_ENGINE = `
@@ -215,4 +221,3 @@ select id from known union all select id from made`;
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return sleep(ms, undefined, { signal }).catch(() => undefined);
 }
-

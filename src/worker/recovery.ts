@@ -68,7 +68,10 @@ export class Recovery {
   }
 
   private async deadWorkers(client: Client): Promise<string[]> {
-    const { rows } = await client.query<{ id: string; free: boolean }>(HOLDERS, [WORKER_LOCKS, this.options.workerIds()]);
+    const { rows } = await client.query<{ id: string; free: boolean }>(HOLDERS, [
+      WORKER_LOCKS,
+      this.options.workerIds(),
+    ]);
     const dead = rows.filter(({ free }) => free).map(({ id }) => id);
     for (const id of dead) await client.query('select pg_advisory_unlock($1, hashtext($2))', [WORKER_LOCKS, id]);
     return dead;

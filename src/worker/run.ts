@@ -52,7 +52,8 @@ async function attempt(parts: Parts, held: Claim, instance: Instance, signal: Ab
   await beginStep(parts.db, held, 'check');
   const facts = await find(parts.engine, instance, signal);
   const failure: Work['failure'] = (error, addition) => {
-    if (error instanceof EngineError) parts.log('warn', { operation: operation.id, code: error.code, detail: error.detail, err: error }, 'the engine refused'); // prettier-ignore
+    if (error instanceof EngineError)
+      parts.log('warn', { operation: operation.id, code: error.code, detail: error.detail, err: error }, 'the engine refused'); // prettier-ignore
     else parts.log('error', { operation: operation.id, err: error }, 'an operation failed');
     return toOperationError(error, operation.correlationId, addition);
   };
@@ -90,7 +91,11 @@ function withoutInstance(operation: Operation, failure: Work['failure']): Outcom
   const gone = () => failure(new EngineError('NOT_FOUND', 'The instance is no longer on the engine.'));
   const { kind, snapshotId, items } = operation;
   const deletes = kind === OperationKind.SNAPSHOTS_DELETE;
-  const removed = deletes ? items.map((item) => item.snapshotId) : kind === OperationKind.SNAPSHOT_CREATE ? [snapshotId] : [];
+  const removed = deletes
+    ? items.map((item) => item.snapshotId)
+    : kind === OperationKind.SNAPSHOT_CREATE
+      ? [snapshotId]
+      : [];
   for (const item of items) item.status = OperationStatus.SUCCEEDED;
   return {
     error: deletes ? null : gone(),

@@ -10,7 +10,14 @@ export interface SnapshotChanges {
   /** Rows that were seen, under the name they bear now. */
   seen: { id: string; name: string; sizeBytes: number | null }[];
   /** Snapshots that no row is about. */
-  found: { id: string; instanceId: string; name: string; createdAt: Date; stateful: boolean; sizeBytes: number | null }[];
+  found: {
+    id: string;
+    instanceId: string;
+    name: string;
+    createdAt: Date;
+    stateful: boolean;
+    sizeBytes: number | null;
+  }[];
   /** Instances of which anything but the time of the look changes. */
   touched: Set<string>;
 }

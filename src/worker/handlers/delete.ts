@@ -55,7 +55,10 @@ async function removeFromEngine(work: Work, row: Snapshot): Promise<OperationErr
 }
 
 async function markFailed(tx: EntityManager, snapshotId: string, error: OperationError): Promise<void> {
-  await tx.query(`update snapshots set status = 'ERROR', error = $2 where id = $1`, [snapshotId, JSON.stringify(error)]);
+  await tx.query(`update snapshots set status = 'ERROR', error = $2 where id = $1`, [
+    snapshotId,
+    JSON.stringify(error),
+  ]);
 }
 
 function summary(failed: OperationError[], of: number): OperationError | null {

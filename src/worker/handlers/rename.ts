@@ -35,7 +35,10 @@ function renamed({ operation }: Work, newName: string): Outcome {
   return {
     error: null,
     record: async (tx) => {
-      await tx.query('update snapshots set name = $2, observed_at = now() where id = $1', [operation.snapshotId, newName]);
+      await tx.query('update snapshots set name = $2, observed_at = now() where id = $1', [
+        operation.snapshotId,
+        newName,
+      ]);
     },
   };
 }

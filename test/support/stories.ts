@@ -1,0 +1,61 @@
+/** What many tests do with snapshots, in their words. */
+import type { TestClient } from './app';
+import { until } from './until';
+
+export interface OperationResult {
+  id: string;
+  status: string;
+  error: { code: string; message: string; remediation: string | null; retryable: boolean } | null;
+  snapshot: { id: string; name: string; status: string } | null;
+  snapshotName: string | null;
+  items: { snapshotName: string; status: string; error: { code: string } | null }[];
+  steps: { name: string; status: string }[];
+}
+
+const OPERATION = `id status error { code message remediation retryable } snapshot { id name status } snapshotName
+  items { snapshotName status error { code } } steps { name status }`;
+
+/** The id of an instance by its name. */
+export async function instanceId(client: TestClient, name: string, project = 'default'): Promise<string> {
+  const { instance } = await client.query('query ($name: String!, $project: String!) { instance(name: $name, project: $project) { id } }', { name, project }); // prettier-ignore
+  if (!instance) throw new Error(`no instance ${name}`);
+  return instance.id;
+}
+
+/** Waits until an operation has ended, and gives it. */
+export async function ended(client: TestClient, operationId: string, ms = 60_000): Promise<OperationResult> {
+  return until(
+    async () => {
+      const { operation } = await client.query(`query ($id: ID!) { operation(id: $id) { done ${OPERATION} } }`, { id: operationId }); // prettier-ignore
+      return operation?.done ? operation : null;
+    },
+    ms,
+    `the end of operation ${operationId}`,
+  );
+}
+
+type Mutation = 'createSnapshot' | 'restoreSnapshot' | 'deleteSnapshot' | 'renameSnapshot';
+
+/** Calls a mutation that starts work, and gives its payload. */
+export async function ask(client: TestClient, mutation: Mutation, input: object): Promise<any> {
+  const type = `${mutation[0]?.toUpperCase()}${mutation.slice(1)}Input`;
+  const data = await client.query(
+    `mutation ($input: ${type}!) { ${mutation}(input: $input) {
+       snapshot { id name status stateful createdAt } operation { ${OPERATION} } replayed
+       userErrors { __typename code message field remediation correlationId
+         ... on NameTakenError { existing { id name } } ... on InstanceBusyError { operation { id } }
+         ... on StatefulNotSupportedError { reasons } ... on StatefulRequiresRunningError { status } } } }`,
+    { input },
+  );
+  return data[mutation];
+}
+
+/** Asks, and waits for the end; throws when refused. Asks again while the instance is busy. */
+export async function done(client: TestClient, mutation: Mutation, input: object): Promise<OperationResult> {
+  const payload = await until(async () => {
+    const answer = await ask(client, mutation, input);
+    return answer.userErrors[0]?.code === 'INSTANCE_BUSY' ? null : answer;
+  }, 60_000);
+  if (payload.userErrors.length > 0) throw new Error(JSON.stringify(payload.userErrors));
+  return ended(client, payload.operation.id);
+}
