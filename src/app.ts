@@ -67,7 +67,6 @@ async function assemble(
   log: Logger,
   onStop: (step: () => Promise<void> | void) => void,
 ): Promise<Omit<App, 'stop'>> {
-  // prettier-ignore
   const folder = await dataFolder(config, onStop);
   const urls = config.database ?? (await embeddedDatabase(config, log, onStop));
   await waitForDatabase(urls.url, log);
@@ -187,7 +186,8 @@ async function signingKey({ jwt }: Config, folder: Secrets | null) {
 
 /** Tries for half a minute; says why it waits. */
 async function waitForDatabase(url: string, log: Logger): Promise<void> {
-  for (const deadline = Date.now() + PATIENCE_SECONDS * 1000; ; await sleep(1000)) {
+  const deadline = Date.now() + PATIENCE_SECONDS * 1000;
+  for (;;) {
     const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });
     client.on('error', () => undefined);
     try {
@@ -199,6 +199,7 @@ async function waitForDatabase(url: string, log: Logger): Promise<void> {
       const sentence = `The database ${database ?? ''} at ${host}:${port} cannot be reached: ${(error as Error).message || String(error)}`;
       if (Date.now() > deadline) throw new DatabaseUnavailable(sentence, { cause: error });
       log.warn(`${sentence} Trying again.`);
+      await sleep(1000);
     }
   }
 }

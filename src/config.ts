@@ -61,7 +61,12 @@ const whole = (low: number, high: number) => {
     .refine((n) => n >= low && n <= high, { message });
 };
 const file = z.string().refine(isReadable, { message: 'must be the path of a file that this process can read' });
-const list = z.string().transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean)); // prettier-ignore
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean),
+);
 
 const variables = z.object({
   HOST: z.string().default('127.0.0.1'),
@@ -106,7 +111,9 @@ export function readConfig(role: ProcessRole, environment: NodeJS.ProcessEnv = p
 
 function crossFaults(role: ProcessRole, given: NodeJS.ProcessEnv): string[] {
   const faults: string[] = [];
-  const must = (holds: boolean, sentence: string) => void (holds || faults.push(sentence));
+  const must = (holds: boolean, sentence: string) => {
+    if (!holds) faults.push(sentence);
+  };
   const { DATABASE_URL, INCUS_SOCKET, INCUS_URL, INCUS_CLIENT_CERT, INCUS_CLIENT_KEY, INCUS_SERVER_CERT } = given;
   must(!(INCUS_SOCKET && INCUS_URL), 'INCUS_SOCKET and INCUS_URL exclude each other: name one way to the engine.');
   must(
@@ -136,7 +143,9 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     role,
     host: env.HOST,
     port: env.PORT,
-    dataFolder: resolve(env.KEYFRAME_DATA_DIR ?? join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'keyframe')), // prettier-ignore
+    dataFolder: resolve(
+      env.KEYFRAME_DATA_DIR ?? join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'keyframe'),
+    ),
     database: env.DATABASE_URL
       ? { url: env.DATABASE_URL, migrationUrl: env.DATABASE_MIGRATION_URL ?? env.DATABASE_URL }
       : null,

@@ -72,7 +72,8 @@ async function orExit(work: () => Promise<void>): Promise<void> {
     const { code, message, constructor } = error as NodeJS.ErrnoException;
     if (error instanceof ConfigError) fail(message, EXIT.configuration);
     if (error instanceof DatabaseUnavailable) fail(message, EXIT.unavailable);
-    if (code === 'EADDRINUSE') fail('The port is taken by another program; set PORT to a free one (0 picks one).', EXIT.configuration); // prettier-ignore
+    if (code === 'EADDRINUSE')
+      fail('The port is taken by another program; set PORT to a free one (0 picks one).', EXIT.configuration);
     if (['DataFolderError', 'EmbeddedPostgresError', 'AppError'].includes(constructor.name))
       fail(message, EXIT.configuration);
     process.stderr.write(`${(error as Error).stack ?? message}\n`);

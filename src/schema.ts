@@ -36,7 +36,12 @@ export function createSchema(container?: ContainerType): GraphQLSchema {
     ],
     validate: false, // values of an input are judged by services
     // Required as soon as there is a subscription, though ours bring their own `subscribe`.
-    pubSub: { publish: () => undefined, subscribe: () => { throw new Error('subscriptions follow rows, not topics'); } }, // prettier-ignore
+    pubSub: {
+      publish: () => undefined,
+      subscribe: () => {
+        throw new Error('subscriptions follow rows, not topics');
+      },
+    },
     ...(container && { container }),
   });
   const role = built.getType('Role');

@@ -1,6 +1,6 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
-import helmet from '@fastify/helmet';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
+import helmet from '@fastify/helmet';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
@@ -35,7 +35,12 @@ export async function startServer(
   shared: Surroundings,
   options: ServerOptions,
 ): Promise<RunningServer> {
-  const server = fastify({ bodyLimit: MAX_BODY_BYTES, forceCloseConnections: true, logger: false, routerOptions: { ignoreTrailingSlash: true } }); // prettier-ignore
+  const server = fastify({
+    bodyLimit: MAX_BODY_BYTES,
+    forceCloseConnections: true,
+    logger: false,
+    routerOptions: { ignoreTrailingSlash: true },
+  });
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
   server.setErrorHandler(graphqlShaped);
   await server.register(helmet, { contentSecurityPolicy: false });
@@ -80,7 +85,7 @@ async function serveGraphql(
       const accept = request.headers.accept ?? '';
       if (accept.includes('text/event-stream')) return overSse(request, reply);
       if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
-      return overHttp.call(server as never, request, reply);
+      return overHttp.call(server, request, reply);
     },
   });
   return () => apollo.stop();
@@ -104,7 +109,9 @@ function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketSer
           close: (code, reason) => webSocket.close(code, reason),
           onMessage: (handle) => {
             webSocket.on('message', (data) => {
-              handle(String(data)).catch(() => webSocket.close(CloseCode.InternalServerError, 'Internal server error'));
+              handle((data as Buffer).toString()).catch(() =>
+                webSocket.close(CloseCode.InternalServerError, 'Internal server error'),
+              );
             });
           },
         },

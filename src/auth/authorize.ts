@@ -9,6 +9,8 @@ import {
   GraphQLIncludeDirective,
   GraphQLSkipDirective,
   isAbstractType,
+  isInterfaceType,
+  isObjectType,
   isCompositeType,
   getNamedType,
   Kind,
@@ -41,10 +43,11 @@ export class Authorizer {
     const faults: string[] = [];
     const roots = new Set([schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()]);
     for (const type of Object.values(schema.getTypeMap())) {
-      if (!('getFields' in type) || type.name.startsWith('__')) continue;
+      if (!isObjectType(type) && !isInterfaceType(type)) continue;
+      if (type.name.startsWith('__')) continue;
       for (const field of Object.values(type.getFields())) {
-        const rule = ruleOn(schema, field as AnyField, `${type.name}.${field.name}`, faults);
-        if (rule) this.rules.set(field as AnyField, rule);
+        const rule = ruleOn(schema, field, `${type.name}.${field.name}`, faults);
+        if (rule) this.rules.set(field, rule);
         else if (roots.has(type as never)) faults.push(`${type.name}.${field.name} carries neither @auth nor @public`);
       }
     }
@@ -119,7 +122,9 @@ export class Authorizer {
     if (!actor) walk.errors.push(unauthenticated(badToken, path));
     else if (!rule.includes(actor.role)) walk.errors.push(this.forbidden(this.refusal(rule), rule, path));
     else if (isRoot && mustChangePassword(actor) && !BEFORE_FIRST_PASSWORD.has(field.name)) {
-      walk.errors.push(this.forbidden(`A one-time password must be changed first, with changePassword. ${this.contact}.`, rule, path)); // prettier-ignore
+      walk.errors.push(
+        this.forbidden(`A one-time password must be changed first, with changePassword. ${this.contact}.`, rule, path),
+      );
     }
   }
 
@@ -133,7 +138,9 @@ export class Authorizer {
   /** On an abstract type the field of every possible type counts: any of them may be the one that answers. */
   private fieldsNamed(parent: GraphQLCompositeType, name: string): AnyField[] {
     const types = isAbstractType(parent) ? [parent, ...this.schema.getPossibleTypes(parent)] : [parent];
-    return types.flatMap((type) => ('getFields' in type && type.getFields()[name] ? [type.getFields()[name]] : [])) as AnyField[]; // prettier-ignore
+    return types.flatMap((type) =>
+      'getFields' in type && type.getFields()[name] ? [type.getFields()[name]] : [],
+    ) as AnyField[];
   }
 
   private typeOf(parent: GraphQLCompositeType, name: string): GraphQLCompositeType | null {

@@ -26,7 +26,9 @@ export function judgePassword(password: string, field: string[]): void {
     });
   }
   if (isCommon(password)) {
-    throw new AppError(UserErrorCode.INVALID_INPUT, 'This password is among the commonly used ones; choose another.', { field }); // prettier-ignore
+    throw new AppError(UserErrorCode.INVALID_INPUT, 'This password is among the commonly used ones; choose another.', {
+      field,
+    });
   }
 }
 

@@ -2,6 +2,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { DataSource, EntityManager } from 'typeorm';
 import { announce } from '../db/events';
+import { UserStatus } from '../entities/enums';
 import { Session } from '../entities/session';
 import { User } from '../entities/user';
 import { AppError, UserErrorCode } from '../errors';
@@ -27,10 +28,13 @@ export class Sessions {
 
   /** INVALID_CREDENTIALS in the same words and the same time for a wrong password, an unknown and a locked account. */
   async signIn(email: string, password: string): Promise<SignedIn> {
-    const user = await this.db.getRepository(User).createQueryBuilder('u')
-      .where('u.email = lower(:email) and u.removed_at is null', { email: email.trim() }).getOne(); // prettier-ignore
+    const user = await this.db
+      .getRepository(User)
+      .createQueryBuilder('u')
+      .where('u.email = lower(:email) and u.removed_at is null', { email: email.trim() })
+      .getOne();
     const fits = await passwordFits(user?.passwordHash ?? null, password);
-    if (!user || !fits || user.status === 'LOCKED')
+    if (!user || !fits || user.status === UserStatus.LOCKED)
       throw badCredentials('The e-mail address or the password is wrong.');
     return this.open(user);
   }
@@ -52,7 +56,7 @@ export class Sessions {
         return null;
       }
       const user = await tx.findOneBy(User, { id: session.userId });
-      if (!user || user.removedAt || user.status === 'LOCKED') return null;
+      if (!user || user.removedAt || user.status === UserStatus.LOCKED) return null;
       await tx.update(Session, session.id, { refreshTokenHash: sha256(next), refreshedAt: new Date() });
       return { user, sessionId: session.id };
     });
@@ -68,9 +72,12 @@ export class Sessions {
   async changePassword(actor: Actor, current: string, wanted: string): Promise<User> {
     judgePassword(wanted, ['newPassword']);
     const user = await this.db.getRepository(User).findOneByOrFail({ id: actor.userId });
-    if (!(await passwordFits(user.passwordHash, current))) throw badCredentials('The current password is wrong.', ['currentPassword']); // prettier-ignore
+    if (!(await passwordFits(user.passwordHash, current)))
+      throw badCredentials('The current password is wrong.', ['currentPassword']);
     if (current === wanted) {
-      throw new AppError(UserErrorCode.INVALID_INPUT, 'The new password must differ from the current one.', { field: ['newPassword'] }); // prettier-ignore
+      throw new AppError(UserErrorCode.INVALID_INPUT, 'The new password must differ from the current one.', {
+        field: ['newPassword'],
+      });
     }
     const passwordHash = await hashPassword(wanted);
     return this.db.transaction(async (tx) => {
@@ -112,10 +119,10 @@ export async function endSessionsOf(tx: EntityManager, userId: string): Promise<
 }
 
 async function end(tx: EntityManager, sessionId: string): Promise<void> {
-  const [rows] = (await tx.query(
+  const [rows] = await tx.query<[{ userId: string }[], number]>(
     'update sessions set ended_at = now() where id = $1 and ended_at is null returning user_id as "userId"',
     [sessionId],
-  )) as [{ userId: string }[], number];
+  );
   for (const { userId } of rows) await announce(tx, `user:${userId}`);
 }
 

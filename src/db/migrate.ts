@@ -40,11 +40,13 @@ export async function migrate(
 /** Polls until every migration of ours is there (a newer schema is accepted); false after `seconds`. */
 export async function waitForSchema(url: string, seconds: number): Promise<boolean> {
   const newest = migrations.at(-1)?.name;
-  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; await sleep(500)) {
+  const deadline = Date.now() + seconds * 1000;
+  while (Date.now() < deadline) {
     const found = await withClient(url, (client) =>
       client.query('select 1 from schema_migrations where name = $1', [newest]),
     ).catch(ignoreMissingTable);
     if (found?.rowCount) return true;
+    await sleep(500);
   }
   return false;
 }
@@ -79,7 +81,10 @@ async function grant(owner: QueryRunner, serving: string, asServingRole: () => P
   const [me] = (await owner.query('select current_user as name')) as { name: string }[];
   if (me?.name === serving) return asServingRole();
   const run = async (template: string) => {
-    const [{ sql }] = (await owner.query('select format($1, $2::text, current_database()) as sql', [template, serving])) as [{ sql: string }]; // prettier-ignore
+    const [{ sql }] = (await owner.query('select format($1, $2::text, current_database()) as sql', [
+      template,
+      serving,
+    ])) as [{ sql: string }];
     await owner.query(sql);
   };
   await run('grant usage on schema public to %1$I');

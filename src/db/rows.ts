@@ -1,13 +1,11 @@
 /** Rows of hand-written SQL as entities. TypeORM's metadata is the only list of columns. */
-import type { DataSource, EntityManager } from 'typeorm';
+import { EntityManager, type DataSource, type EntityMetadata } from 'typeorm';
 
 export type EntityClass<T> = new () => T;
 
 /** The select list of an entity, each column under its property's name. `alias` is the table's in the statement. */
 export function columnsOf(db: DataSource | EntityManager, entity: EntityClass<object>, alias: string): string {
-  const source = 'connection' in db ? db.connection : db;
-  return source
-    .getMetadata(entity)
+  return metadataOf(db, entity)
     .columns.map(({ databaseName, propertyName, type }) => {
       // pg gives bigint as text; every bigint of ours is a count of bytes, exact as a double below 2^53.
       const cast = type === 'bigint' ? '::float8' : '';
@@ -41,8 +39,16 @@ export async function findRow<T extends object>(
   id: string | null,
 ): Promise<T | null> {
   if (id === null) return null;
-  const source = 'connection' in db ? db.connection : db;
-  const { tableName } = source.getMetadata(entity);
-  const rows = await queryEntities(db, entity, `select ${columnsOf(db, entity, 't')} from ${tableName} t where id = $1`, [id]); // prettier-ignore
+  const { tableName } = metadataOf(db, entity);
+  const rows = await queryEntities(
+    db,
+    entity,
+    `select ${columnsOf(db, entity, 't')} from ${tableName} t where id = $1`,
+    [id],
+  );
   return rows[0] ?? null;
+}
+
+function metadataOf(db: DataSource | EntityManager, entity: EntityClass<object>): EntityMetadata {
+  return (db instanceof EntityManager ? db.dataSource : db).getMetadata(entity);
 }

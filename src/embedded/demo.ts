@@ -9,9 +9,9 @@ import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import type { Actor, Request } from '../auth/actor';
 import { hashPassword } from '../auth/passwords';
+import type { LocalEngine } from '../engine/local';
 import { Role, UserStatus } from '../entities/enums';
 import type { Instance } from '../entities/instance';
-import type { LocalEngine } from '../engine/local';
 import type { Snapshots } from '../services/snapshots';
 import type { Users } from '../services/users';
 
@@ -38,9 +38,12 @@ export async function ensureDemoAccounts({ db, users }: DemoParts, folder: strin
   for (const [name, account] of Object.entries(ACCOUNTS)) {
     const password = known[name]?.password ?? randomBytes(12).toString('base64url');
     credentials[name] = { email: account.email, password };
-    const [there] = await db.query<{ id: string }[]>('select id from users where email = $1 and removed_at is null', [account.email]); // prettier-ignore
+    const [there] = await db.query<{ id: string }[]>('select id from users where email = $1 and removed_at is null', [
+      account.email,
+    ]);
     if (!there) await users.insert(account, password, UserStatus.ACTIVE);
-    else if (!known[name]) await db.query('update users set password_hash = $2 where id = $1', [there.id, await hashPassword(password)]); // prettier-ignore
+    else if (!known[name])
+      await db.query('update users set password_hash = $2 where id = $1', [there.id, await hashPassword(password)]);
   }
   await writeFile(file, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
   return credentials;
@@ -63,12 +66,19 @@ export async function seedLocalEngine(parts: DemoParts, engine: LocalEngine, fol
     stateful: true,
     description: 'Running, with the cache filled.',
   });
-  await take(parts, ops, 'db-1', { name: 'asdf', description: 'Named in a hurry: before the new index, keep until it has proved itself.' }); // prettier-ignore
+  await take(parts, ops, 'db-1', {
+    name: 'asdf',
+    description: 'Named in a hurry: before the new index, keep until it has proved itself.',
+  });
   await take(parts, ops, 'cache-1', { name: 'weekly', description: 'Of the stopped instance.' });
   await take(parts, ops, 'shop-1', { name: 'last-good', description: 'The last one before it stopped working.' });
   await take(parts, ops, 'build-1', { name: 'clean', description: 'Fresh after setting it up.' });
   const db1 = await facts(engine, 'db-1');
-  await engine.createSnapshot({ instance: db1, name: 'made-on-the-engine' }, { stateful: false }, AbortSignal.timeout(10_000)); // prettier-ignore
+  await engine.createSnapshot(
+    { instance: db1, name: 'made-on-the-engine' },
+    { stateful: false },
+    AbortSignal.timeout(10_000),
+  );
   await breakDown(engine, folder, 'shop-1');
   await writeFile(done, '');
 }
@@ -83,9 +93,14 @@ const INSTANCES = {
 } as const;
 
 const ASSIGNED = [
-  ['alice', 'web-1'], ['alice', 'db-1'], ['alice', 'cache-1'], ['alice', 'new-1'], ['alice', 'shop-1'],
-  ['bob', 'db-1'], ['bob', 'build-1'],
-] as const; // prettier-ignore
+  ['alice', 'web-1'],
+  ['alice', 'db-1'],
+  ['alice', 'cache-1'],
+  ['alice', 'new-1'],
+  ['alice', 'shop-1'],
+  ['bob', 'db-1'],
+  ['bob', 'build-1'],
+] as const;
 
 async function assign(parts: DemoParts, account: keyof typeof ACCOUNTS, name: string): Promise<void> {
   const { actor } = await requestOf(parts, ACCOUNTS[account].email);
@@ -99,11 +114,17 @@ async function take(
   wish: { name: string; stateful?: boolean; description: string },
 ): Promise<void> {
   const { id } = await imported(parts, instance);
-  const [there] = await parts.db.query<unknown[]>('select 1 from snapshots where instance_id = $1 and name = $2', [id, wish.name]); // prettier-ignore
+  const [there] = await parts.db.query<unknown[]>('select 1 from snapshots where instance_id = $1 and name = $2', [
+    id,
+    wish.name,
+  ]);
   if (there) return;
   const { operation } = await parts.snapshots.create(request, { ...wish, instanceId: id });
   await eventually(`the demo snapshot ${wish.name}`, async () => {
-    const [row] = await parts.db.query<{ done: boolean }[]>('select finished_at is not null as done from operations where id = $1', [operation?.id]); // prettier-ignore
+    const [row] = await parts.db.query<{ done: boolean }[]>(
+      'select finished_at is not null as done from operations where id = $1',
+      [operation?.id],
+    );
     return row?.done;
   });
 }

@@ -62,12 +62,14 @@ function codeOf(error: unknown, cause: unknown): string {
   if (cause instanceof Error && /Connection terminated|timeout exceeded when trying to connect/.test(cause.message)) {
     return 'SERVICE_UNAVAILABLE';
   }
-  const given = error instanceof GraphQLError ? String(error.extensions.code ?? '') : '';
+  const given = error instanceof GraphQLError ? asText(error.extensions.code) : '';
   const code = RENAMED[given] ?? given;
   if (PASSED_ON.has(code)) return code;
   // graphql-js has no codes: an error of its own without a cause is about the document or a variable.
   return error instanceof GraphQLError && !error.originalError && !given ? 'BAD_USER_INPUT' : 'INTERNAL_SERVER_ERROR';
 }
+
+const asText = (code: unknown) => (typeof code === 'string' ? code : '');
 
 /** A schema is no secret here, but guesses at names help only those who probe. */
 function withoutSuggestions(message: string): string {

@@ -24,7 +24,13 @@ export function serveHealth(server: FastifyInstance, db: DataSource): () => void
 
 async function answers(db: DataSource): Promise<boolean> {
   const late = new Promise<false>((resolve) => setTimeout(() => resolve(false), PATIENCE_MS).unref());
-  return Promise.race([db.query('select 1').then(() => true, () => false), late]); // prettier-ignore
+  return Promise.race([
+    db.query('select 1').then(
+      () => true,
+      () => false,
+    ),
+    late,
+  ]);
 }
 
 function createMetrics(db: DataSource): Registry {

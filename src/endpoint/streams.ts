@@ -46,7 +46,13 @@ export class Streams {
       if (refused.length > 0) return refused;
       const context = new Context(this.shared, caller, correlationId());
       context.authorizeAgain = (actor) => authorize({ actor, badToken: false });
-      return { schema: this.schema, document, operationName: params.operationName ?? null, variableValues: variables, contextValue: context }; // prettier-ignore
+      return {
+        schema: this.schema,
+        document,
+        operationName: params.operationName ?? null,
+        variableValues: variables,
+        contextValue: context,
+      };
     } catch (error) {
       if (error instanceof GraphQLError) return [withCode(error, 'GRAPHQL_PARSE_FAILED')];
       throw error;
@@ -61,7 +67,7 @@ export class Streams {
       subscribe: (args) => subscribe(args),
       onSubscribe: async ({ raw }, params) => {
         const caller = await this.shared.actors.identify(raw.headers.authorization);
-        const prepared = this.prepare(params as Params, caller);
+        const prepared = this.prepare(params, caller);
         // The library types contexts and errors more narrowly than it uses them.
         return (isRefusal(prepared) ? { errors: this.format(prepared) } : prepared) as never;
       },

@@ -30,8 +30,7 @@ export interface EngineFacts {
 
 export type EngineCapability = 'SNAPSHOTS' | 'STATEFUL_SNAPSHOTS' | 'EVENTS' | 'GENERATION_ID' | 'CLUSTER' | 'PROJECTS';
 
-export type InstanceFactsStatus =
-  | 'CREATING' | 'RUNNING' | 'STOPPED' | 'STOPPING' | 'RESTARTING' | 'ERROR' | 'DELETING'; // prettier-ignore
+export type InstanceFactsStatus = 'CREATING' | 'RUNNING' | 'STOPPED' | 'STOPPING' | 'RESTARTING' | 'ERROR' | 'DELETING';
 
 export interface InstanceFacts {
   uid: string;

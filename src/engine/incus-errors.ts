@@ -103,7 +103,11 @@ const ELSE: Partial<Record<Act, string>> = { restore: 'The snapshot is no longer
 
 /** Whether a direct error means that a member handed a request on and then lost sight of it. */
 export function isLostOnTheWay(status: number, text: string): boolean {
-  return status === 502 || status === 504 || /\bEOF\b|connection reset|broken pipe|read tcp|context (?:deadline|cancel)/i.test(text); // prettier-ignore
+  return (
+    status === 502 ||
+    status === 504 ||
+    /\bEOF\b|connection reset|broken pipe|read tcp|context (?:deadline|cancel)/i.test(text)
+  );
 }
 
 /** The engine's own refusal, before anything was started. */

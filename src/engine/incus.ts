@@ -206,7 +206,9 @@ class IncusEngine implements Engine {
 
   private async members(signal: AbortSignal): Promise<string[]> {
     const urls = await this.client.get('/1.0/cluster/members', signal).catch(() => []);
-    return list(urls).map((url) => text(url).replace(/^.*\//, '')).sort(); // prettier-ignore
+    return list(urls)
+      .map((url) => text(url).replace(/^.*\//, ''))
+      .sort();
   }
 
   /** One query per list of instances. A project that is not there lists as empty, which must not be believed. */

@@ -1,7 +1,21 @@
 /** Part of the `local` engine, which can be taken away (see local.ts): copies that are whole and writes that are atomic. */
 import { randomBytes } from 'node:crypto';
 import { constants, type Dirent, type Stats } from 'node:fs';
-import { chmod, copyFile, lstat, lutimes, mkdir, open, readdir, readFile, readlink, rename, rm, symlink, utimes } from 'node:fs/promises'; // prettier-ignore
+import {
+  chmod,
+  copyFile,
+  lstat,
+  lutimes,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  utimes,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Files of one directory that are copied side by side: enough to share a disk's flushes, too few to run out of handles. */

@@ -12,7 +12,19 @@ import { lstat, mkdir, rename, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { EngineError, type SnapshotFacts } from './engine';
-import { copyTree, entries, hasCode, orNull, prepareFile, printJson, readJson, removeTree, syncFolder, temporaryName, writeFlushed } from './local-files'; // prettier-ignore
+import {
+  copyTree,
+  entries,
+  hasCode,
+  orNull,
+  prepareFile,
+  printJson,
+  readJson,
+  removeTree,
+  syncFolder,
+  temporaryName,
+  writeFlushed,
+} from './local-files';
 import type { InstanceMemory } from './local-process';
 
 const texts = z.record(z.string(), z.string());

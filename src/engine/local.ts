@@ -5,7 +5,15 @@
 import { EventEmitter } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { EngineError, type Engine, type EngineFacts, type Hint, type InstanceFacts, type SnapshotFacts, type SnapshotRef } from './engine'; // prettier-ignore
+import {
+  EngineError,
+  type Engine,
+  type EngineFacts,
+  type Hint,
+  type InstanceFacts,
+  type SnapshotFacts,
+  type SnapshotRef,
+} from './engine';
 import { assertNewSnapshotName, assertReachable } from './incus-names';
 import { entries, removeTree } from './local-files';
 import { firstFiles, firstRecord, type NewInstance } from './local-first';

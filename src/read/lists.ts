@@ -35,8 +35,13 @@ export const INSTANCES: Listing<Instance> = {
   orders: { NAME: { column: 't.name' }, ...BY_CREATION },
   defaultOrder: { field: 'NAME', direction: 'ASC' },
   filters: {
-    name: 't.name', project: 't.project', location: 't.location', status: 't.status', type: 't.type', createdAt: 't.created_at',
-  }, // prettier-ignore
+    name: 't.name',
+    project: 't.project',
+    location: 't.location',
+    status: 't.status',
+    type: 't.type',
+    createdAt: 't.created_at',
+  },
 };
 
 /** The instances assigned to one user, below that user. */
@@ -52,8 +57,13 @@ export const SNAPSHOTS: Listing<Snapshot> = {
   orders: { ...BY_CREATION, NAME: { column: 't.name' } },
   defaultOrder: { field: 'CREATED_AT', direction: 'DESC' },
   filters: {
-    name: 't.name', status: 't.status', origin: 't.origin', stateful: 't.stateful', createdAt: 't.created_at', expiresAt: 't.expires_at',
-  }, // prettier-ignore
+    name: 't.name',
+    status: 't.status',
+    origin: 't.origin',
+    stateful: 't.stateful',
+    createdAt: 't.created_at',
+    expiresAt: 't.expires_at',
+  },
 };
 
 export const OPERATIONS: Listing<Operation> = {

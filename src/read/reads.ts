@@ -142,9 +142,14 @@ export class Reads {
 
 function cursorOf(node: object, { listing, order }: ListQuery): string {
   // The sort column's property bears the column's name in camel case: t.created_at is createdAt.
-  const property = (listing.orders[order.field]?.column ?? '').replace(/^t\./, '').replace(/_(\w)/g, (_, c: string) => c.toUpperCase()); // prettier-ignore
+  const property = (listing.orders[order.field]?.column ?? '')
+    .replace(/^t\./, '')
+    .replace(/_(\w)/g, (_, c: string) => c.toUpperCase());
   const value = (node as Record<string, unknown>)[property];
-  return writeCursor({ value: value instanceof Date ? value.toISOString() : String(value), id: (node as { id: string }).id }, order); // prettier-ignore
+  return writeCursor(
+    { value: value instanceof Date ? value.toISOString() : String(value), id: (node as { id: string }).id },
+    order,
+  );
 }
 
 function empty<T>(): Connection<T> {

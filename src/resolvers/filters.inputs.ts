@@ -1,6 +1,15 @@
 /** Filters and orders of lists. What they mean in SQL is in `read/filters.ts`. */
 import { Field, InputType, registerEnumType, type ClassType } from 'type-graphql';
-import { InstanceStatus, InstanceType, OperationKind, OperationStatus, Role, SnapshotOrigin, SnapshotStatus, UserStatus } from '../entities/enums'; // prettier-ignore
+import {
+  InstanceStatus,
+  InstanceType,
+  OperationKind,
+  OperationStatus,
+  Role,
+  SnapshotOrigin,
+  SnapshotStatus,
+  UserStatus,
+} from '../entities/enums';
 import { DateTimeOrDuration } from './scalars';
 
 @InputType({ description: 'Comparisons of a text; all that are given must hold.' })
@@ -134,7 +143,7 @@ for (const [type, name, what] of [
   registerEnumType<object>(type, {
     name,
     description: `What ${what} are ordered by; the id breaks ties.`,
-    valuesConfig: { NAME: { description: 'By name.' }, CREATED_AT: { description: 'By time of creation.' } } as never,
+    valuesConfig: { NAME: { description: 'By name.' }, CREATED_AT: { description: 'By time of creation.' } },
   });
 }
 

@@ -25,7 +25,13 @@ import { RequestError } from '../errors';
 import { ASSIGNMENTS, INSTANCES, OPERATIONS, SNAPSHOTS } from '../read/lists';
 import type { Connection } from '../read/reads';
 import { obstacleToCreate, obstacleToRestoreAny } from '../services/permissions';
-import { InstanceAssignmentConnection, InstanceConnection, OperationConnection, PageArgs, SnapshotConnection } from './connections'; // prettier-ignore
+import {
+  InstanceAssignmentConnection,
+  InstanceConnection,
+  OperationConnection,
+  PageArgs,
+  SnapshotConnection,
+} from './connections';
 import type { Context } from './context';
 import { InstanceFilter, InstanceOrder, InstanceOrderField, OperationFilter, OrderDirection } from './filters.inputs';
 import { follow } from './follow';
@@ -95,7 +101,6 @@ export class InstanceResolver {
     @Ctx() { reads }: Context,
     @Args(() => InstancesArgs) args: InstancesArgs,
   ): Promise<Connection<Instance>> {
-    // prettier-ignore
     return reads.list(INSTANCES, args);
   }
 
@@ -128,7 +133,6 @@ export class InstanceResolver {
     @Ctx() { reads }: Context,
     @Args(() => SnapshotsArgs) args: SnapshotsArgs,
   ): Promise<Connection<Snapshot>> {
-    // prettier-ignore
     return reads.listBelow(SNAPSHOTS, 't.instance_id', id, args);
   }
 
@@ -154,7 +158,6 @@ export class InstanceResolver {
     @Ctx() { reads }: Context,
     @Args(() => OperationsArgs) args: OperationsArgs,
   ): Promise<Connection<Operation>> {
-    // prettier-ignore
     return reads.listBelow(OPERATIONS, 't.instance_id', id, args);
   }
 
@@ -165,7 +168,6 @@ export class InstanceResolver {
     @Ctx() { reads }: Context,
     @Args(() => PageArgs) args: PageArgs,
   ): Promise<Connection<InstanceAssignment>> {
-    // prettier-ignore
     return reads.listBelow(ASSIGNMENTS, 't.instance_id', id, args);
   }
 

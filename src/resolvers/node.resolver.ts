@@ -40,8 +40,8 @@ export class NodeResolver {
     @Ctx() context: Context,
     @Arg('ids', () => [ID], { description: 'Their ids.' }) ids: string[],
   ): Promise<(Node | null)[]> {
-    // prettier-ignore
-    if (ids.length > MAX_NODE_IDS) throw new RequestError('BAD_USER_INPUT', `Ask for at most ${MAX_NODE_IDS} ids at once.`);
+    if (ids.length > MAX_NODE_IDS)
+      throw new RequestError('BAD_USER_INPUT', `Ask for at most ${MAX_NODE_IDS} ids at once.`);
     return Promise.all(ids.map((id) => find(context, id)));
   }
 }

@@ -22,7 +22,6 @@ export class OperationResolver {
     @Ctx() { reads }: Context,
     @Arg('id', () => ID, { description: 'Its id.' }) id: string,
   ): Promise<Operation | null> {
-    // prettier-ignore
     const key = idOf('Operation', id);
     return key ? reads.byId(OPERATIONS, key) : null;
   }
@@ -33,18 +32,18 @@ export class OperationResolver {
     @Ctx() { reads }: Context,
     @Args(() => OperationsArgs) args: OperationsArgs,
   ): Promise<Connection<Operation>> {
-    // prettier-ignore
     return reads.list(OPERATIONS, args);
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Subscription(() => Operation, {
-    description: 'The operation now, then after every change; it completes when the operation is done. Hidden or missing: at once.',
+    description:
+      'The operation now, then after every change; it completes when the operation is done. Hidden or missing: at once.',
     subscribe: ({ args, context }: { args: { id: string }; context: Context }) => {
       const key = idOf('Operation', args.id);
       return follow(context, OPERATIONS, key, [`operation:${key}`], isDone);
     },
-  }) // prettier-ignore
+  })
   operationUpdated(
     @Root() operation: Operation,
     @Arg('id', () => ID, { description: 'Its id.' }) _id: string,

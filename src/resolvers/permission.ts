@@ -1,7 +1,7 @@
 /** `viewerPermissions`: whether the viewer may do something now, by the rules that would refuse the mutation. */
 import { Field, ObjectType, registerEnumType } from 'type-graphql';
-import type { AppError } from '../errors';
 import type { Operation } from '../entities/operation';
+import type { AppError } from '../errors';
 import { instanceBusy } from '../services/permissions';
 import type { Context } from './context';
 
@@ -82,5 +82,5 @@ export function permission(
   const found = obstacle ?? (busy ? instanceBusy(busy) : null);
   if (!found) return { allowed: true, reason: null, message: null };
   const message = [found.message, found.more.remediation].filter(Boolean).join(' ');
-  return { allowed: false, reason: found.code as string as PermissionReason, message };
+  return { allowed: false, reason: PermissionReason[found.code as keyof typeof PermissionReason], message };
 }

@@ -8,7 +8,7 @@ const DURATION =
 /** RFC 3339 as it is, or an ISO 8601 duration added to `now`; throws for anything else. */
 export function parseDateTimeOrDuration(text: unknown, now = new Date()): Date {
   const found = typeof text === 'string' ? DURATION.exec(text) : null;
-  if (!found) return GraphQLDateTime.parseValue(text) as Date;
+  if (!found) return GraphQLDateTime.parseValue(text);
   const [years = 0, months = 0, weeks = 0, days = 0, hours = 0, minutes = 0, seconds = 0] = found
     .slice(2)
     .map((part) => (found[1] ? -1 : 1) * Number(part || 0));

@@ -71,7 +71,6 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => SignInInput, { description: 'Who.' }) { email, password }: SignInInput,
   ): Promise<SignInPayload> {
-    // prettier-ignore
     return answer(context, async () => begin(context, await this.sessions.signIn(email, password)));
   }
 
@@ -81,7 +80,6 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => RefreshSessionInput, { description: 'The token.' }) { refreshToken }: RefreshSessionInput,
   ): Promise<SignInPayload> {
-    // prettier-ignore
     return answer(context, async () => begin(context, await this.sessions.refresh(refreshToken)));
   }
 
@@ -100,7 +98,6 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => ChangePasswordInput, { description: 'The passwords.' }) input: ChangePasswordInput,
   ): Promise<ChangePasswordPayload> {
-    // prettier-ignore
     return answer(context, async () => ({
       viewer: await this.sessions.changePassword(context.actor, input.currentPassword, input.newPassword),
     }));

@@ -17,8 +17,23 @@ import { idOf, toGlobalId } from './global-id';
 import { unfinishedOperation } from './instance.resolver';
 import { permission, SnapshotPermissions } from './permission';
 import { BigInt } from './scalars';
-import { CreateSnapshotInput, DeleteSnapshotInput, DeleteSnapshotsInput, RenameSnapshotInput, RestoreSnapshotInput, SnapshotsArgs, UpdateSnapshotInput } from './snapshot.inputs'; // prettier-ignore
-import { CreateSnapshotPayload, DeleteSnapshotPayload, DeleteSnapshotsPayload, RenameSnapshotPayload, RestoreSnapshotPayload, UpdateSnapshotPayload } from './snapshot.payloads'; // prettier-ignore
+import {
+  CreateSnapshotInput,
+  DeleteSnapshotInput,
+  DeleteSnapshotsInput,
+  RenameSnapshotInput,
+  RestoreSnapshotInput,
+  SnapshotsArgs,
+  UpdateSnapshotInput,
+} from './snapshot.inputs';
+import {
+  CreateSnapshotPayload,
+  DeleteSnapshotPayload,
+  DeleteSnapshotsPayload,
+  RenameSnapshotPayload,
+  RestoreSnapshotPayload,
+  UpdateSnapshotPayload,
+} from './snapshot.payloads';
 import { answer, toUserError } from './user-errors';
 
 @ObjectType({ description: 'What a snapshot holds.' })
@@ -46,7 +61,6 @@ export class SnapshotResolver {
     @Ctx() { reads }: Context,
     @Arg('id', () => ID, { description: 'Its id.' }) id: string,
   ): Promise<Snapshot | null> {
-    // prettier-ignore
     const key = idOf('Snapshot', id);
     return key ? reads.byId(SNAPSHOTS, key) : null;
   }
@@ -60,7 +74,6 @@ export class SnapshotResolver {
     @Ctx() { reads }: Context,
     @Args(() => SnapshotsArgs) args: SnapshotsArgs,
   ): Promise<Connection<Snapshot>> {
-    // prettier-ignore
     return reads.list(SNAPSHOTS, args);
   }
 
@@ -70,8 +83,9 @@ export class SnapshotResolver {
     @Ctx() context: Context,
     @Arg('input', () => CreateSnapshotInput, { description: 'The wish.' }) input: CreateSnapshotInput,
   ): Promise<CreateSnapshotPayload> {
-    // prettier-ignore
-    return answer(context, () => this.snapshots.create(context.request, { ...input, instanceId: idOf('Instance', input.instanceId) })); // prettier-ignore
+    return answer(context, () =>
+      this.snapshots.create(context.request, { ...input, instanceId: idOf('Instance', input.instanceId) }),
+    );
   }
 
   @Auth(Role.OPERATIONS, Role.ADMIN)
@@ -83,7 +97,6 @@ export class SnapshotResolver {
     @Ctx() context: Context,
     @Arg('input', () => RestoreSnapshotInput, { description: 'The wish.' }) input: RestoreSnapshotInput,
   ): Promise<RestoreSnapshotPayload> {
-    // prettier-ignore
     return answer(context, () => this.snapshots.restore(context.request, withSnapshotId(input)));
   }
 
@@ -93,7 +106,6 @@ export class SnapshotResolver {
     @Ctx() context: Context,
     @Arg('input', () => DeleteSnapshotInput, { description: 'The wish.' }) input: DeleteSnapshotInput,
   ): Promise<DeleteSnapshotPayload> {
-    // prettier-ignore
     return answer(context, () => this.snapshots.delete(context.request, withSnapshotId(input)));
   }
 
@@ -105,7 +117,6 @@ export class SnapshotResolver {
     @Ctx() context: Context,
     @Arg('input', () => DeleteSnapshotsInput, { description: 'The wish.' }) input: DeleteSnapshotsInput,
   ): Promise<DeleteSnapshotsPayload> {
-    // prettier-ignore
     const snapshots = input.snapshotIds.map((given) => ({ given, snapshotId: idOf('Snapshot', given) }));
     return answer(context, async () => {
       const { results, operations, replayed } = await this.deletion.deleteMany(context.request, {
@@ -130,7 +141,6 @@ export class SnapshotResolver {
     @Ctx() context: Context,
     @Arg('input', () => RenameSnapshotInput, { description: 'The wish.' }) input: RenameSnapshotInput,
   ): Promise<RenameSnapshotPayload> {
-    // prettier-ignore
     return answer(context, () => this.snapshots.rename(context.request, withSnapshotId(input)));
   }
 
@@ -142,8 +152,9 @@ export class SnapshotResolver {
     @Ctx() context: Context,
     @Arg('input', () => UpdateSnapshotInput, { description: 'The changes.' }) input: UpdateSnapshotInput,
   ): Promise<UpdateSnapshotPayload> {
-    // prettier-ignore
-    return answer(context, async () => ({ snapshot: await this.snapshots.update(context.request, withSnapshotId(input)) }));
+    return answer(context, async () => ({
+      snapshot: await this.snapshots.update(context.request, withSnapshotId(input)),
+    }));
   }
 
   @FieldResolver(() => ID, { description: 'Opaque, global id.' })

@@ -1,5 +1,19 @@
 /** People: oneself, and for ADMIN everyone. What others see of a person is id and display name. */
-import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, InputType, Mutation, ObjectType, Query, Resolver, Root } from 'type-graphql'; // prettier-ignore
+import {
+  Arg,
+  Args,
+  ArgsType,
+  Ctx,
+  Field,
+  FieldResolver,
+  ID,
+  InputType,
+  Mutation,
+  ObjectType,
+  Query,
+  Resolver,
+  Root,
+} from 'type-graphql';
 import { Auth } from '../auth/directives';
 import { Role, UserStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
@@ -126,7 +140,6 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => CreateUserInput, { description: 'The account.' }) input: CreateUserInput,
   ): Promise<CreateUserPayload> {
-    // prettier-ignore
     return answer(context, async () => {
       const { user, password } = await this.users.create(input);
       return { user, oneTimePassword: password };
@@ -139,8 +152,9 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => UpdateUserInput, { description: 'The changes.' }) input: UpdateUserInput,
   ): Promise<UpdateUserPayload> {
-    // prettier-ignore
-    return answer(context, async () => ({ user: await this.users.update({ ...input, userId: idOf('User', input.userId) }) })); // prettier-ignore
+    return answer(context, async () => ({
+      user: await this.users.update({ ...input, userId: idOf('User', input.userId) }),
+    }));
   }
 
   @Auth(Role.ADMIN)
@@ -149,7 +163,6 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => RemoveUserInput, { description: 'Whose.' }) input: RemoveUserInput,
   ): Promise<RemoveUserPayload> {
-    // prettier-ignore
     return answer(context, async () => ({ user: await this.users.remove(idOf('User', input.userId)) }));
   }
 
@@ -159,7 +172,6 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => AssignInstanceInput, { description: 'Which to whom.' }) input: AssignInstanceInput,
   ): Promise<AssignInstancePayload> {
-    // prettier-ignore
     return answer(context, () => this.users.assign(pairOf(input)));
   }
 
@@ -169,7 +181,6 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => UnassignInstanceInput, { description: 'Which from whom.' }) input: UnassignInstanceInput,
   ): Promise<UnassignInstancePayload> {
-    // prettier-ignore
     return answer(context, () => this.users.unassign(pairOf(input)));
   }
 
@@ -178,33 +189,47 @@ export class UserResolver {
     return toGlobalId('User', user.id);
   }
 
-  @FieldResolver(() => String, { nullable: true, description: 'E-mail address; null unless it is you, or you are OPERATIONS or ADMIN.' }) // prettier-ignore
+  @FieldResolver(() => String, {
+    nullable: true,
+    description: 'E-mail address; null unless it is you, or you are OPERATIONS or ADMIN.',
+  })
   email(@Root() user: User, @Ctx() context: Context): string | null {
     return knowsAll(context, user) || context.actor.role === Role.OPERATIONS ? user.email : null;
   }
 
-  @FieldResolver(() => Role, { nullable: true, description: 'What they may do; null unless it is you, or you are ADMIN.' }) // prettier-ignore
+  @FieldResolver(() => Role, {
+    nullable: true,
+    description: 'What they may do; null unless it is you, or you are ADMIN.',
+  })
   role(@Root() user: User, @Ctx() context: Context): Role | null {
     return knowsAll(context, user) ? user.role : null;
   }
 
-  @FieldResolver(() => UserStatus, { nullable: true, description: 'Whether the account is in use; null unless it is you, or you are ADMIN.' }) // prettier-ignore
+  @FieldResolver(() => UserStatus, {
+    nullable: true,
+    description: 'Whether the account is in use; null unless it is you, or you are ADMIN.',
+  })
   status(@Root() user: User, @Ctx() context: Context): UserStatus | null {
     return knowsAll(context, user) ? user.status : null;
   }
 
-  @FieldResolver(() => Date, { nullable: true, description: 'When the account was made; null unless it is you, or you are ADMIN.' }) // prettier-ignore
+  @FieldResolver(() => Date, {
+    nullable: true,
+    description: 'When the account was made; null unless it is you, or you are ADMIN.',
+  })
   createdAt(@Root() user: User, @Ctx() context: Context): Date | null {
     return knowsAll(context, user) ? user.createdAt : null;
   }
 
-  @FieldResolver(() => InstanceConnection, { nullable: true, description: 'The instances assigned to them, by name; null unless it is you, or you are ADMIN.' }) // prettier-ignore
+  @FieldResolver(() => InstanceConnection, {
+    nullable: true,
+    description: 'The instances assigned to them, by name; null unless it is you, or you are ADMIN.',
+  })
   async assignedInstances(
     @Root() user: User,
     @Ctx() context: Context,
     @Args(() => InstancesArgs) args: InstancesArgs,
   ): Promise<Connection<Instance> | null> {
-    // prettier-ignore
     return knowsAll(context, user) ? context.reads.listBelow(ASSIGNED_INSTANCES, 'a.user_id', user.id, args) : null;
   }
 }

@@ -22,11 +22,16 @@ export async function once<T>(
   const { idempotencyKey: key, ...input } = wish;
   if (key === null || key === undefined) return { result: await work(), replayed: false };
   if (key === '' || key.length > KEY_LENGTH) {
-    throw new AppError(UserErrorCode.INVALID_INPUT, `An idempotency key has 1 to ${KEY_LENGTH} characters.`, { field: ['idempotencyKey'] }); // prettier-ignore
+    throw new AppError(UserErrorCode.INVALID_INPUT, `An idempotency key has 1 to ${KEY_LENGTH} characters.`, {
+      field: ['idempotencyKey'],
+    });
   }
   const hash = createHash('sha256').update(canonical(input)).digest();
   const owner = [actor.userId, mutation, key];
-  await tx.query(`delete from idempotency_keys where actor_id = $1 and mutation = $2 and key = $3 and created_at < now() - interval '${HOURS_KEPT} hours'`, owner); // prettier-ignore
+  await tx.query(
+    `delete from idempotency_keys where actor_id = $1 and mutation = $2 and key = $3 and created_at < now() - interval '${HOURS_KEPT} hours'`,
+    owner,
+  );
   const inserted = await tx.query<unknown[]>(
     `insert into idempotency_keys (actor_id, mutation, key, input_hash, result, created_at)
      values ($1, $2, $3, $4, '{}', now()) on conflict do nothing returning 1`,
@@ -34,7 +39,10 @@ export async function once<T>(
   );
   if (inserted.length === 0) return { result: await first<T>(tx, owner, hash), replayed: true };
   const result = await work();
-  await tx.query('update idempotency_keys set result = $4 where actor_id = $1 and mutation = $2 and key = $3', [...owner, JSON.stringify(result)]); // prettier-ignore
+  await tx.query('update idempotency_keys set result = $4 where actor_id = $1 and mutation = $2 and key = $3', [
+    ...owner,
+    JSON.stringify(result),
+  ]);
   return { result, replayed: false };
 }
 

@@ -9,7 +9,10 @@ const RULE =
 /** Throws NAME_INVALID unless a snapshot may be given this name. */
 export function judgeName(name: string, field = 'name'): void {
   if (!NAME.test(name) || name.includes('..')) {
-    throw new AppError(UserErrorCode.NAME_INVALID, RULE, { field: [field], remediation: 'Choose another name, for example before-upgrade.' }); // prettier-ignore
+    throw new AppError(UserErrorCode.NAME_INVALID, RULE, {
+      field: [field],
+      remediation: 'Choose another name, for example before-upgrade.',
+    });
   }
 }
 
@@ -18,6 +21,5 @@ export function judgeName(name: string, field = 'name'): void {
  * path twice, so `%` and `/` never reach the snapshot they name, and dots alone would leave its folder.
  */
 export function canActOn(name: string): boolean {
-  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   return name !== '' && !/[%/\\\u0000-\u001f\u007f]/.test(name) && !/^\.+$/.test(name) && !name.includes('..');
 }

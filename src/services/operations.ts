@@ -8,7 +8,13 @@ import { announce } from '../db/events';
 import { columnsOf, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { OperationStatus, type OperationKind } from '../entities/enums';
-import { Operation, type OperationError, type OperationInput, type OperationItem, type OperationStep } from '../entities/operation'; // prettier-ignore
+import {
+  Operation,
+  type OperationError,
+  type OperationInput,
+  type OperationItem,
+  type OperationStep,
+} from '../entities/operation';
 import { instanceBusy } from './permissions';
 
 export interface Work {
@@ -104,9 +110,14 @@ export async function release(
   notStarted: boolean,
 ): Promise<void> {
   const { steps: all } = held.operation;
-  const steps = notStarted ? all.filter(({ status }) => status !== OperationStatus.RUNNING) : closeSteps(all, OperationStatus.FAILED, new Date()); // prettier-ignore
+  const steps = notStarted
+    ? all.filter(({ status }) => status !== OperationStatus.RUNNING)
+    : closeSteps(all, OperationStatus.FAILED, new Date());
   await write(tx, held, { status: OperationStatus.QUEUED, waiting_reason: reason, attempt_token: null, steps });
-  await tx.query(`select graphile_worker.add_job('operation', json_build_object('id', $1::text), run_at := now() + $2 * interval '1 second')`, [held.operation.id, afterSeconds]); // prettier-ignore
+  await tx.query(
+    `select graphile_worker.add_job('operation', json_build_object('id', $1::text), run_at := now() + $2 * interval '1 second')`,
+    [held.operation.id, afterSeconds],
+  );
 }
 
 /** Records how it ended. The caller records in the same transaction what became of the snapshot. */
@@ -143,11 +154,10 @@ async function write(
   const names = Object.keys(changes);
   const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
   const set = [...names.map((name, index) => `${name} = $${index + 3}`), ...more].join(', ');
-  const [, count] = (await tx.query(`update operations set ${set} where id = $1 and attempt_token = $2`, [
-    held.operation.id,
-    held.token,
-    ...values,
-  ])) as [unknown, number];
+  const [, count] = await tx.query<[unknown, number]>(
+    `update operations set ${set} where id = $1 and attempt_token = $2`,
+    [held.operation.id, held.token, ...values],
+  );
   if (count !== 1) throw new ClaimLost();
   await announceOperation(tx, held.operation);
 }

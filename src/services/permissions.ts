@@ -65,7 +65,10 @@ export function obstacleToDelete(instance: Instance, snapshot: Snapshot): AppErr
 export function obstacleToRename(instance: Instance, snapshot: Snapshot): AppError | null {
   if (instance.status === InstanceStatus.DELETED) return wrongState(instance);
   if (snapshot.status === SnapshotStatus.AVAILABLE) return obstacleOfName(snapshot);
-  return new AppError(UserErrorCode.SNAPSHOT_NOT_READY, `${snapshot.name} is ${snapshot.status}; only an AVAILABLE snapshot can be renamed.`); // prettier-ignore
+  return new AppError(
+    UserErrorCode.SNAPSHOT_NOT_READY,
+    `${snapshot.name} is ${snapshot.status}; only an AVAILABLE snapshot can be renamed.`,
+  );
 }
 
 /** One thing at a time on an instance: the engine would let two spoil each other. */

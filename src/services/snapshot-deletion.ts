@@ -43,7 +43,9 @@ export class SnapshotDeletion {
   /** Accepts what can be accepted; each id has its own answer. When nothing was accepted, the key stays free. */
   async deleteMany(request: Request, wish: DeleteSnapshots): Promise<Deletion> {
     if (wish.snapshots.length === 0 || wish.snapshots.length > MAX_SNAPSHOT_IDS) {
-      throw new AppError(UserErrorCode.INVALID_INPUT, `Give 1 to ${MAX_SNAPSHOT_IDS} snapshots.`, { field: ['snapshotIds'] }); // prettier-ignore
+      throw new AppError(UserErrorCode.INVALID_INPUT, `Give 1 to ${MAX_SNAPSHOT_IDS} snapshots.`, {
+        field: ['snapshotIds'],
+      });
     }
     let results: DeletionResult[] = [];
     try {
@@ -73,8 +75,9 @@ export class SnapshotDeletion {
           `select ${columnsOf(tx, Snapshot, 's')} from snapshots s where id = any($1) and expires_at <= now() for update`,
           [ids],
         );
-        if (snapshots.length > 0) await this.acceptFor(tx, instanceId, snapshots, { actorId: null, correlationId: uuidv7() });
-      }).catch(ignoreBusy); // prettier-ignore
+        if (snapshots.length > 0)
+          await this.acceptFor(tx, instanceId, snapshots, { actorId: null, correlationId: uuidv7() });
+      }).catch(ignoreBusy);
     }
   }
 

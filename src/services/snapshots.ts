@@ -122,8 +122,11 @@ export class Snapshots {
       const { snapshot } = await visibleSnapshot(tx, request, wish.snapshotId);
       const { description = snapshot.description, expiresAt = snapshot.expiresAt } = wish;
       const [updated] = await queryEntities(tx, Snapshot, UPDATE(columnsOf(tx, Snapshot, 's')), [
-        snapshot.id, wish.version ?? snapshot.version, description, expiresAt,
-      ]); // prettier-ignore
+        snapshot.id,
+        wish.version ?? snapshot.version,
+        description,
+        expiresAt,
+      ]);
       if (!updated) {
         throw new AppError(UserErrorCode.VERSION_CONFLICT, 'Somebody changed this snapshot in the meantime.', {
           field: ['version'],
@@ -136,10 +139,10 @@ export class Snapshots {
   }
 
   /** Runs a wish once per idempotency key; a repeat answers the rows of the first time. */
-  private accepted<W extends { idempotencyKey?: string | null }>(
+  private accepted(
     request: Request,
     mutation: string,
-    wish: W,
+    wish: { idempotencyKey?: string | null },
     work: (tx: EntityManager) => Promise<{ snapshot: Snapshot; operation: Operation }>,
   ): Promise<Accepted> {
     return inTransaction(this.db, async (tx) => {
@@ -183,7 +186,7 @@ async function visible<T extends object>(
   field: string,
   what: string,
 ): Promise<T> {
-  const { sql, values } = byIdStatement(tx.connection, actor, listing, id ? [id] : []);
+  const { sql, values } = byIdStatement(tx.dataSource, actor, listing, id ? [id] : []);
   const [row] = await queryEntities(tx, listing.entity, sql, values);
   if (!row) throw new AppError(UserErrorCode.NOT_FOUND, `There is no such ${what}.`, { field: [field] });
   return row;
@@ -197,9 +200,15 @@ async function insertPending(
   operationId: string,
 ): Promise<Snapshot> {
   const [snapshot] = await queryEntities(tx, Snapshot, INSERT(columnsOf(tx, Snapshot, 's')), [
-    uuidv7(), instance.id, wish.name, wish.stateful === true, wish.description ?? null, wish.expiresAt ?? null,
-    actor.userId, operationId,
-  ]); // prettier-ignore
+    uuidv7(),
+    instance.id,
+    wish.name,
+    wish.stateful === true,
+    wish.description ?? null,
+    wish.expiresAt ?? null,
+    actor.userId,
+    operationId,
+  ]);
   if (snapshot) return snapshot;
   const existing = await named(tx, instance.id, wish.name);
   if (existing) throw nameTaken(existing);
@@ -246,7 +255,8 @@ function nameTaken(existing: Snapshot): AppError {
 }
 
 function judgeDescription(description: string | null | undefined): void {
-  if ((description?.length ?? 0) > LONGEST_DESCRIPTION) throw invalid('description', `A description has at most ${LONGEST_DESCRIPTION} characters.`); // prettier-ignore
+  if ((description?.length ?? 0) > LONGEST_DESCRIPTION)
+    throw invalid('description', `A description has at most ${LONGEST_DESCRIPTION} characters.`);
   if (description?.includes('\0')) throw invalid('description', 'A description cannot hold a null character.');
 }
 

@@ -69,8 +69,11 @@ export class Users {
         throw invalid('status', 'An INVITED account becomes ACTIVE when its one-time password is changed.');
       }
       await tx.query('update users set display_name = $2, role = $3, status = $4 where id = $1', [
-        user.id, wish.displayName?.trim() ?? user.displayName, wish.role ?? user.role, status,
-      ]); // prettier-ignore
+        user.id,
+        wish.displayName?.trim() ?? user.displayName,
+        wish.role ?? user.role,
+        status,
+      ]);
       if (status === UserStatus.LOCKED) await endSessionsOf(tx, user.id);
     });
   }
@@ -109,16 +112,23 @@ export class Users {
   private change(userId: string | null, work: (tx: EntityManager, user: User) => Promise<void>): Promise<User> {
     return inTransaction(this.db, async (tx) => {
       // Locks the administrators too, so that two of them cannot remove each other at the same instant.
-      await tx.query(`select from users where (role = 'ADMIN' or id = $1) and removed_at is null order by id for update`, [userId]); // prettier-ignore
+      await tx.query(
+        `select from users where (role = 'ADMIN' or id = $1) and removed_at is null order by id for update`,
+        [userId],
+      );
       const user = await present(tx, userId);
       await work(tx, user);
       const [left] = await tx.query<{ count: number }[]>(
         `select count(*)::int as count from users where role = 'ADMIN' and status <> 'LOCKED' and removed_at is null`,
       );
       if (user.role === Role.ADMIN && left?.count === 0) {
-        throw new AppError(UserErrorCode.LAST_ADMIN, 'This is the last administrator; somebody must remain who can manage users.', {
-          remediation: 'Make another account ADMIN first.',
-        }); // prettier-ignore
+        throw new AppError(
+          UserErrorCode.LAST_ADMIN,
+          'This is the last administrator; somebody must remain who can manage users.',
+          {
+            remediation: 'Make another account ADMIN first.',
+          },
+        );
       }
       await announce(tx, `user:${user.id}`);
       return (await findRow(tx, User, user.id)) ?? user;
@@ -147,7 +157,8 @@ async function present(tx: EntityManager, userId: string | null): Promise<User> 
 }
 
 function judgeDisplayName(name: string): void {
-  if (name.length < 1 || name.length > 200 || name.includes('\0')) throw invalid('displayName', 'A name has 1 to 200 characters.'); // prettier-ignore
+  if (name.length < 1 || name.length > 200 || name.includes('\0'))
+    throw invalid('displayName', 'A name has 1 to 200 characters.');
 }
 
 function notFound(field: string, what: string): AppError {

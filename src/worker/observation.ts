@@ -6,9 +6,9 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { announce } from '../db/events';
 import { columnsOf, queryEntities } from '../db/rows';
+import type { InstanceFacts } from '../engine/engine';
 import { Instance, type InstanceConfiguration } from '../entities/instance';
 import { Snapshot } from '../entities/snapshot';
-import type { InstanceFacts } from '../engine/engine';
 import { compareSnapshots, type SnapshotChanges } from './snapshot-diff';
 
 export interface Look {
@@ -35,7 +35,10 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
   const changed = new Set(instances.filter((each) => differs(byUid.get(each.uid), each)).map(({ id }) => id));
   const changes = compareSnapshots(
     free.map((facts, index) => ({ instanceId: instances[index]?.id ?? '', seen: facts.snapshots })),
-    await snapshotsOf(tx, instances.map(({ id }) => id)), // prettier-ignore
+    await snapshotsOf(
+      tx,
+      instances.map(({ id }) => id),
+    ),
   );
   await writeSnapshots(tx, changes, look);
   for (const id of changes.touched) changed.add(id);

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { inTransaction } from '../db/transaction';
-import { EngineKind } from '../entities/enums';
 import type { EngineKind as KindOfEngine, Hint, InstanceFacts } from '../engine/engine';
+import { EngineKind } from '../entities/enums';
 import { forgetOldKeys } from '../services/idempotency';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
 import { databaseTime, recordAbsences, recordLook, type Look } from './observation';
@@ -88,7 +88,7 @@ export class Observer {
     try {
       while (!signal.aborted) {
         await this.lookOnce();
-        if (!signal.aborted) await this.nextHint(signal);
+        await this.nextHint(signal);
       }
     } finally {
       clearInterval(timer);
@@ -157,8 +157,13 @@ export class Observer {
     const facts = await engine.describe(signal);
     const at = await databaseTime(db);
     const [row] = await db.query<{ id: string }[]>(NOTE_ENGINE, [
-      uuidv7(), KINDS[facts.kind], facts.name, facts.version, facts.capabilities, at,
-    ]); // prettier-ignore
+      uuidv7(),
+      KINDS[facts.kind],
+      facts.name,
+      facts.version,
+      facts.capabilities,
+      at,
+    ]);
     this.engineId = row?.id ?? '';
     return { engineId: this.engineId, at };
   }
@@ -192,7 +197,8 @@ export class Observer {
   }
 
   private async nextHint(signal: AbortSignal): Promise<void> {
-    if (!this.lookEverywhere && this.hinted.size === 0) await new Promise<void>((resolve) => (this.wake = resolve));
+    if (!signal.aborted && !this.lookEverywhere && this.hinted.size === 0)
+      await new Promise<void>((resolve) => (this.wake = resolve));
     await pause(SETTLE_MS, signal);
   }
 

@@ -39,7 +39,8 @@ export class Recovery {
   private async connect(): Promise<Client> {
     const client = await this.options.connect();
     client.on('error', () => undefined); // the next statement fails, and a new connection is made
-    for (const id of this.options.workerIds()) await client.query('select pg_advisory_lock($1, hashtext($2))', [WORKER_LOCKS, id]); // prettier-ignore
+    for (const id of this.options.workerIds())
+      await client.query('select pg_advisory_lock($1, hashtext($2))', [WORKER_LOCKS, id]);
     return client;
   }
 

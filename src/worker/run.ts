@@ -1,12 +1,12 @@
 /** One operation from claim to end: look at the instance, hand over to the kind's handler, record what came of it. */
 import type { DataSource } from 'typeorm';
-import { inTransaction } from '../db/transaction';
 import { findRow } from '../db/rows';
+import { inTransaction } from '../db/transaction';
+import { EngineError, type Engine, type InstanceFacts } from '../engine/engine';
 import { OperationKind, OperationStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import type { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
-import { EngineError, type Engine, type InstanceFacts } from '../engine/engine';
 import { beginStep, claim, ClaimLost, finish, release, writeItems, type Claim } from '../services/operations';
 import { handlers } from './handlers';
 import type { Outcome, Work } from './handlers/handler';
@@ -38,7 +38,11 @@ export async function runOperation(parts: Parts, operationId: string, jobId: str
       if (facts?.uid === instance.uid) await recordInstance(tx, instance, facts);
       await finish(tx, held, outcome.error);
     });
-    parts.log('info', { operation: operationId, error: outcome.error?.code, correlationId: held.operation.correlationId }, 'an operation ended'); // prettier-ignore
+    parts.log(
+      'info',
+      { operation: operationId, error: outcome.error?.code, correlationId: held.operation.correlationId },
+      'an operation ended',
+    );
   } catch (error) {
     if (error instanceof ClaimLost) return;
     if (stop.aborted) throw error; // the job goes back into the queue; the next attempt sees the steps and looks
@@ -53,7 +57,11 @@ async function attempt(parts: Parts, held: Claim, instance: Instance, signal: Ab
   const facts = await find(parts.engine, instance, signal);
   const failure: Work['failure'] = (error, addition) => {
     if (error instanceof EngineError)
-      parts.log('warn', { operation: operation.id, code: error.code, detail: error.detail, err: error }, 'the engine refused'); // prettier-ignore
+      parts.log(
+        'warn',
+        { operation: operation.id, code: error.code, detail: error.detail, err: error },
+        'the engine refused',
+      );
     else parts.log('error', { operation: operation.id, err: error }, 'an operation failed');
     return toOperationError(error, operation.correlationId, addition);
   };
@@ -91,15 +99,14 @@ function withoutInstance(operation: Operation, failure: Work['failure']): Outcom
   const gone = () => failure(new EngineError('NOT_FOUND', 'The instance is no longer on the engine.'));
   const { kind, snapshotId, items } = operation;
   const deletes = kind === OperationKind.SNAPSHOTS_DELETE;
-  const removed = deletes
-    ? items.map((item) => item.snapshotId)
-    : kind === OperationKind.SNAPSHOT_CREATE
-      ? [snapshotId]
-      : [];
+  const removed = items.map((item) => item.snapshotId);
+  if (kind === OperationKind.SNAPSHOT_CREATE && snapshotId) removed.push(snapshotId);
   for (const item of items) item.status = OperationStatus.SUCCEEDED;
   return {
     error: deletes ? null : gone(),
-    record: async (tx) => void (await tx.query('delete from snapshots where id = any($1)', [removed])),
+    record: async (tx) => {
+      await tx.query('delete from snapshots where id = any($1)', [removed]);
+    },
   };
 }
 

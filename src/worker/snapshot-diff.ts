@@ -1,8 +1,8 @@
 /** What the rows of an instance's snapshots must become, given what the engine shows. Pure: no database, no engine. */
 import { v7 as uuidv7 } from 'uuid';
+import type { SnapshotFacts } from '../engine/engine';
 import { SnapshotStatus } from '../entities/enums';
 import type { Snapshot } from '../entities/snapshot';
-import type { SnapshotFacts } from '../engine/engine';
 
 export interface SnapshotChanges {
   /** Rows whose snapshot is no longer there. */

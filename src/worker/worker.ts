@@ -46,7 +46,7 @@ export async function startWorker(parts: Parts, options: WorkerOptions): Promise
     events,
     taskList: {
       operation: async (payload, { job }) => {
-        await runOperation(parts, (payload as { id: string }).id, String(job.id), stopping.signal);
+        await runOperation(parts, (payload as { id: string }).id, job.id, stopping.signal);
       },
     },
   });
@@ -95,9 +95,12 @@ function silent(): Logger {
   return new Logger(() => () => undefined);
 }
 
+/** What of the queue's own log is worth a line in ours. */
+const LEVELS: Partial<Record<string, 'warn' | 'error'>> = { warning: 'warn', error: 'error' };
+
 function forwarding(log: Parts['log']): Logger {
   return new Logger(() => (level, message, meta) => {
-    const known = level === 'error' ? 'error' : level === 'warning' ? 'warn' : null;
+    const known = LEVELS[level];
     if (known) log(known, meta ?? {}, message);
   });
 }

@@ -1,7 +1,7 @@
 /** Deleting one or several snapshots of an instance, one after another, each with an outcome of its own. */
 import type { EntityManager } from 'typeorm';
-import { EngineError } from '../../engine/engine';
 import { findRow } from '../../db/rows';
+import { EngineError } from '../../engine/engine';
 import { OperationErrorCode, OperationStatus, SnapshotStatus } from '../../entities/enums';
 import type { OperationError, OperationItem } from '../../entities/operation';
 import { Snapshot } from '../../entities/snapshot';
@@ -21,14 +21,14 @@ export const deleteSnapshots: Handler = async (work) => {
 };
 
 async function deleteOne(work: Work, item: OperationItem): Promise<void> {
-  let row: Snapshot | null = null;
+  const before: { row: Snapshot | null } = { row: null };
   await work.write(async (tx) => {
-    row = await findRow(tx, Snapshot, item.snapshotId);
+    before.row = await findRow(tx, Snapshot, item.snapshotId);
     item.status = OperationStatus.RUNNING;
     // From here on it may be partly gone, also after a crash: it is never restorable again.
     await tx.query(`update snapshots set status = 'DELETING' where id = $1 and status <> 'MISSING'`, [item.snapshotId]);
   });
-  const error = row ? await removeFromEngine(work, row) : null;
+  const error = before.row && (await removeFromEngine(work, before.row));
   await work.write(async (tx) => {
     item.status = error ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
     item.error = error;
@@ -47,7 +47,9 @@ async function removeFromEngine(work: Work, row: Snapshot): Promise<OperationErr
     if (!found || (row.status === SnapshotStatus.AVAILABLE && !isSame(row, found))) return null;
     await work.engine.deleteSnapshot(ref, work.signal);
     const left = await work.engine.findSnapshot(ref, work.signal);
-    return left ? work.failure(new EngineError('REJECTED', 'The engine reported success, but the snapshot is still there.')) : null; // prettier-ignore
+    return left
+      ? work.failure(new EngineError('REJECTED', 'The engine reported success, but the snapshot is still there.'))
+      : null;
   } catch (error) {
     if (isTransient(error, work.operation.attempts)) throw error;
     return work.failure(error, 'It may be partly deleted, so it cannot be restored; delete it again.');

@@ -50,13 +50,21 @@ function ended(work: Work, cause: unknown, addition = ''): Outcome {
 }
 
 async function setStatus(tx: EntityManager, snapshotId: string | null, status: string): Promise<void> {
-  await tx.query(`update snapshots set status = $2 where id = $1 and status in ('AVAILABLE', 'RESTORING')`, [snapshotId, status]); // prettier-ignore
+  await tx.query(`update snapshots set status = $2 where id = $1 and status in ('AVAILABLE', 'RESTORING')`, [
+    snapshotId,
+    status,
+  ]);
 }
 
 async function whatIsLeft({ engine, instance, facts, signal }: Work): Promise<string> {
   const now = await engine.findInstance(instance, signal).catch(() => null);
   if (!now) return '';
-  const disk = now.generation === null ? '' : now.generation === facts.generation ? ' Its disk may be half restored.' : ' Its disk is that of the snapshot.'; // prettier-ignore
+  const disk =
+    now.generation === null
+      ? ''
+      : now.generation === facts.generation
+        ? ' Its disk may be half restored.'
+        : ' Its disk is that of the snapshot.';
   return `The instance is ${now.status} now.${disk}`;
 }
 
