@@ -18,6 +18,8 @@ export function incusFromEnvironment(): { socket?: string; tls?: Required<Omit<I
   return { ...(INCUS_SOCKET && { socket: INCUS_SOCKET }), ...(tls && { tls }) };
 }
 
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
 interface Answer {
   metadata: Record<string, unknown>;
   operation?: string;
@@ -40,7 +42,7 @@ export class IncusRaw {
   }
 
   /** Calls the API and waits for the operation that it starts, if any; throws when either fails. */
-  async call(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<Answer> {
+  async call(method: Method, path: string, body?: unknown): Promise<Answer> {
     const { body: got } = await this.send(method, path, body === undefined ? undefined : JSON.stringify(body));
     const answer = (await got.json()) as Answer;
     if (answer.error) throw new Error(`${method} ${path}: ${answer.error}`);
@@ -91,7 +93,7 @@ export class IncusRaw {
     return `/1.0/instances/${at.name}${below}?project=${at.project}${query && `&${query}`}`;
   }
 
-  private send(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: string, headers = {}) {
+  private send(method: Method, path: string, body?: string, headers = {}) {
     return request(`${this.origin}${path}`, { dispatcher: this.agent, method, body: body ?? null, headers });
   }
 }
