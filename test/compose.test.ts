@@ -228,10 +228,13 @@ describe('Dockerfile', () => {
     const check = async (): Promise<unknown> =>
       (await once(spawn(process.execPath, rest, { env: { PORT }, stdio: 'ignore' }), 'exit'))[0];
 
-    expect(await check()).toBe(0);
-    status = 503;
-    expect(await check()).toBe(1);
-    await new Promise((resolve) => server.close(resolve));
+    try {
+      expect(await check()).toBe(0);
+      status = 503;
+      expect(await check()).toBe(1);
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
     expect(await check()).toBe(1);
   });
 });

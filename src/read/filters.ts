@@ -41,6 +41,13 @@ function combine(filters: Filter[], word: 'and' | 'or', columns: Record<string, 
 function compare(comparisons: Filter, column: string, params: Params): string[] {
   return Object.entries(comparisons).flatMap(([name, value]) => {
     const comparison = COMPARISONS[name];
-    return comparison && value !== null && value !== undefined ? [comparison(column, value, params)] : [];
+    if (!comparison || value === null || value === undefined) return [];
+    // No text of a row holds a null character, and Postgres does not even take one: it equals nothing.
+    if (holdsNull(value)) return ['false'];
+    return [comparison(column, Array.isArray(value) ? value.filter((each) => !holdsNull(each)) : value, params)];
   });
+}
+
+function holdsNull(value: unknown): boolean {
+  return typeof value === 'string' && value.includes('\0');
 }

@@ -35,23 +35,26 @@ export function readPage(args: PageArguments, listing: Listing<object>, order: O
   return {
     size,
     backward: typeof last === 'number',
-    after: args.after ? readCursor(args.after, listing, order) : null,
-    before: args.before ? readCursor(args.before, listing, order) : null,
+    after: typeof args.after === 'string' ? readCursor(args.after, listing, order) : null,
+    before: typeof args.before === 'string' ? readCursor(args.before, listing, order) : null,
   };
 }
 
-/** Opaque to clients; it names the order it belongs to, so that it is refused under another. */
-export function writeCursor(position: Position, order: Order): string {
-  return Buffer.from(JSON.stringify([order.field, position.value, position.id])).toString('base64url');
+/** Opaque to clients; it names the list and the order it belongs to, so that it is refused under another. */
+export function writeCursor(position: Position, listing: Listing<object>, order: Order): string {
+  const parts = [listing.entity.name, order.field, position.value, position.id];
+  return Buffer.from(JSON.stringify(parts)).toString('base64url');
 }
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+/** Postgres has no year 0, and takes a text for a time only when the calendar has that day. */
+const TIME = /^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 function readCursor(cursor: string, listing: Listing<object>, order: Order): Position {
-  const [field, value, id] = parse(cursor);
+  const [list, field, value, id] = parse(cursor);
   const time = listing.orders[order.field]?.time;
   if (
+    list !== listing.entity.name ||
     typeof value !== 'string' ||
     typeof id !== 'string' ||
     !UUID.test(id) ||
@@ -74,7 +77,7 @@ function parse(cursor: string): unknown[] {
 }
 
 function isTime(value: string): boolean {
-  return TIME.test(value) && !Number.isNaN(Date.parse(value));
+  return TIME.test(value) && new Date(Date.parse(value) || 0).toISOString() === value;
 }
 
 function bad(message: string): RequestError {

@@ -148,6 +148,7 @@ function cursorOf(node: object, { listing, order }: ListQuery): string {
   const value = (node as Record<string, unknown>)[property];
   return writeCursor(
     { value: value instanceof Date ? value.toISOString() : String(value), id: (node as { id: string }).id },
+    listing,
     order,
   );
 }

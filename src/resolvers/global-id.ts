@@ -10,7 +10,10 @@ export function toGlobalId(type: NodeType, id: string): string {
 
 /** Type and UUID; null when this is no id of ours. */
 export function parseGlobalId(globalId: string): { type: string; id: string } | null {
-  const [, type, id] = GLOBAL_ID.exec(Buffer.from(globalId, 'base64url').toString()) ?? [];
+  const text = Buffer.from(globalId, 'base64url');
+  // Decoding passes over what is no base64, so that many texts would name the same row.
+  if (text.toString('base64url') !== globalId) return null;
+  const [, type, id] = GLOBAL_ID.exec(text.toString()) ?? [];
   return type && id ? { type, id } : null;
 }
 

@@ -1,19 +1,19 @@
 /**
- * Jobs of processes that died. A queue's lock on a job lasts hours; so each process also holds an advisory lock for each of
- * its workers, which the database lets go of the moment the process is gone, and the others look for jobs of such.
+ * Jobs of processes that died. A queue's lock on a job lasts hours; so each process also holds an advisory lock for each id
+ * under which it locks jobs, which the database lets go of the moment the process is gone, and the others look for such.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import type { Parts } from './run';
 
 const LOOK_EVERY_MS = 1000;
-const WORKER_LOCKS = 7_165_203;
+const HOLDER_LOCKS = 7_165_203;
 
 export interface RecoveryOptions {
   connect: () => Promise<Client>;
-  /** Ids of the workers of this process: those that exist now. */
-  workerIds: () => string[];
-  unlock: (workerIds: string[]) => Promise<void>;
+  /** The ids under which this process locks jobs. */
+  holderIds: () => string[];
+  unlock: (holderIds: string[]) => Promise<void>;
 }
 
 export class Recovery {
@@ -39,27 +39,27 @@ export class Recovery {
   private async connect(): Promise<Client> {
     const client = await this.options.connect();
     client.on('error', () => undefined); // the next statement fails, and a new connection is made
-    for (const id of this.options.workerIds())
-      await client.query('select pg_advisory_lock($1, hashtext($2))', [WORKER_LOCKS, id]);
+    for (const id of this.options.holderIds())
+      await client.query('select pg_advisory_lock($1, hashtext($2))', [HOLDER_LOCKS, id]);
     return client;
   }
 
   private async keepLooking(first: Client): Promise<void> {
     let client: Client | null = first;
-    // Seen dead twice in a row: a new process takes its locks a moment after it has its workers.
+    // Seen dead twice in a row: a new process takes its lock a moment after it can lock jobs.
     let suspects = new Set<string>();
     while (!this.stopping.signal.aborted) {
       try {
         client ??= await this.connect();
-        const dead: string[] = await this.deadWorkers(client);
+        const dead: string[] = await this.deadHolders(client);
         const gone = dead.filter((id) => suspects.has(id));
         suspects = new Set(dead);
         if (gone.length > 0) {
           await this.options.unlock(gone);
-          this.log('warn', { workers: gone }, 'jobs of dead workers are taken up again');
+          this.log('warn', { holders: gone }, 'jobs of dead processes are taken up again');
         }
       } catch (error) {
-        this.log('warn', { err: error }, 'looking for dead workers failed');
+        this.log('warn', { err: error }, 'looking for dead processes failed');
         await client?.end().catch(() => undefined);
         client = null;
       }
@@ -68,18 +68,18 @@ export class Recovery {
     await client?.end().catch(() => undefined);
   }
 
-  private async deadWorkers(client: Client): Promise<string[]> {
+  private async deadHolders(client: Client): Promise<string[]> {
     const { rows } = await client.query<{ id: string; free: boolean }>(HOLDERS, [
-      WORKER_LOCKS,
-      this.options.workerIds(),
+      HOLDER_LOCKS,
+      this.options.holderIds(),
     ]);
     const dead = rows.filter(({ free }) => free).map(({ id }) => id);
-    for (const id of dead) await client.query('select pg_advisory_unlock($1, hashtext($2))', [WORKER_LOCKS, id]);
+    for (const id of dead) await client.query('select pg_advisory_unlock($1, hashtext($2))', [HOLDER_LOCKS, id]);
     return dead;
   }
 }
 
-/** Workers that hold jobs, and whether their advisory lock was free (it is ours then, and must be given back). */
+/** Who holds jobs, and whether their advisory lock was free (it is ours then, and must be given back). */
 const HOLDERS = `
 select id, pg_try_advisory_lock($1, hashtext(id)) as free
 from (select distinct locked_by as id from graphile_worker._private_jobs where locked_by is not null) holders

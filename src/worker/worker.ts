@@ -32,9 +32,10 @@ export async function installQueue(url: string): Promise<void> {
 
 export async function startWorker(parts: Parts, options: WorkerOptions): Promise<RunningWorker> {
   const stopping = new AbortController();
-  const workerIds = new Set<string>();
+  // The queue locks jobs under the id of the pool, not of the worker in it that works on them.
+  const holderIds = new Set<string>();
   const events = new EventEmitter() as unknown as WorkerEvents;
-  events.on('worker:create', ({ worker }) => void workerIds.add(worker.workerId));
+  events.on('pool:create', ({ workerPool }) => void holderIds.add(workerPool.id));
   const runner = await run({
     connectionString: options.url,
     concurrency: options.concurrency,
@@ -54,7 +55,7 @@ export async function startWorker(parts: Parts, options: WorkerOptions): Promise
   const utils = await makeWorkerUtils({ connectionString: options.url, logger: silent() });
   const recovery = new Recovery(parts.log, {
     connect,
-    workerIds: () => [...workerIds],
+    holderIds: () => [...holderIds],
     unlock: (ids) => utils.forceUnlockWorkers(ids),
   });
   await recovery.start();

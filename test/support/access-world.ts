@@ -1,0 +1,83 @@
+/** The demo data as the tests of access see it: who calls, what is looked for, and what the database was asked. */
+import { randomBytes } from 'node:crypto';
+import { v7 as uuidv7 } from 'uuid';
+import { startTestApp, type GraphqlResponse, type TestApp, type TestClient } from './app';
+import type { CallerName } from './access-table';
+import type { Values } from './access-walk';
+import { done, instanceId } from './stories';
+
+export interface World {
+  app: TestApp;
+  callers: Record<CallerName, TestClient>;
+  /** web-1: assigned to alice, not to bob. */
+  real: Values;
+  /** The same, well-formed, of nothing. */
+  missing: Values;
+  /** What tells in an answer that web-1 or something below it was seen. */
+  secrets: string[];
+}
+
+const globalId = (type: string, id: string) => Buffer.from(`${type}:${id}`).toString('base64url');
+
+/** A well-formed id of nothing. */
+export const missingId = (type: string) => globalId(type, uuidv7());
+
+/** Starts the program with its demo data; the observer is quiet, so that statements are those of requests. */
+export async function startWorld(): Promise<World> {
+  const app = await startTestApp({ env: { OBSERVE_INTERVAL_SECONDS: '3600' } });
+  const [assigned, stranger, operations, admin] = await Promise.all([app.as('alice'), app.as('bob'), app.as('ops'), app.as('admin')]); // prettier-ignore
+  const callers = { anonymous: app.anonymous, assigned, stranger, operations, admin };
+  const instance = await instanceId(operations, 'web-1');
+  const snapshotName = `kept-secret-${randomBytes(3).toString('hex')}`;
+  const made = await taken(operations, instance, snapshotName);
+  const [{ user, engine, assignment }] = await app.db.query(
+    `select u.id as user, i.engine_id as engine, a.id as assignment from users u join instance_assignments a on a.user_id = u.id
+     join instances i on i.id = a.instance_id where u.email = 'alice@keyframe.test' and i.name = 'web-1'`,
+  );
+  const real = {
+    instance, ...made, name: 'web-1', snapshotName,
+    user: globalId('User', user), engine: globalId('Engine', engine), assignment: globalId('InstanceAssignment', assignment),
+  }; // prettier-ignore
+  const missing = {
+    instance: missingId('Instance'), snapshot: missingId('Snapshot'), operation: missingId('Operation'), name: 'web-0',
+    snapshotName: 'kept-secret-nothing', user: missingId('User'), engine: missingId('Engine'), assignment: missingId('InstanceAssignment'),
+  }; // prettier-ignore
+  return { app, callers, real, missing, secrets: [instance, made.snapshot, made.operation, 'web-1', snapshotName] };
+}
+
+async function taken(ops: TestClient, instance: string, name: string) {
+  const result = await done(ops, 'createSnapshot', { instanceId: instance, name, idempotencyKey: `key of ${name}` });
+  if (!result.snapshot) throw new Error('a snapshot that was taken is not there');
+  return { snapshot: result.snapshot.id, operation: result.id };
+}
+
+/** An answer without what differs between two that say the same. */
+export function told(answer: GraphqlResponse): unknown {
+  return JSON.parse(JSON.stringify(answer), (key, value: unknown) => (key === 'correlationId' ? '…' : value));
+}
+
+/** The statements that `work` made the program run, in order of their text, without their values. */
+export async function statementsOf<T>(app: TestApp, work: () => Promise<T>): Promise<{ result: T; statements: string[] }> {
+  const seen: string[] = [];
+  const { logger } = app.db;
+  app.db.logger = Object.assign(Object.create(logger) as typeof logger, { logQuery: (text: string) => void seen.push(text) });
+  try {
+    return { result: await work(), statements: seen.sort() };
+  } finally {
+    app.db.logger = logger;
+  }
+}
+
+/** A fingerprint of every row of every table of ours. */
+export async function allRows(app: TestApp): Promise<Record<string, string>> {
+  const tables: { name: string }[] = await app.db.query(
+    `select table_schema || '.' || table_name as name from information_schema.tables
+     where table_schema in ('public', 'graphile_worker') and table_type = 'BASE TABLE'`,
+  );
+  const rows: Record<string, string> = {};
+  for (const { name } of tables) {
+    const [found] = await app.db.query(`select count(*) || ' ' || coalesce(md5(string_agg(t::text, ',' order by t::text)), '') as rows from ${name} t`); // prettier-ignore
+    rows[name] = found.rows;
+  }
+  return rows;
+}
