@@ -17,12 +17,13 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/no-extraneous-class': 'off', // a GraphQL root or a payload may be a class with only decorators
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
-      '@typescript-eslint/consistent-type-imports': 'off', // decorated signatures need values where tsc sees only types
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
       // type-graphql's classes describe shapes: object literals of those shapes are what resolvers and services answer.
       '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
       '@typescript-eslint/no-misused-spread': 'off',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_$' }],
+      '@typescript-eslint/no-require-imports': ['error', { allow: ['^\\./(embedded|engine)/'] }],
+      '@typescript-eslint/consistent-type-imports': 'off',
       'import-x/order': ['error', { 'newlines-between': 'never', alphabetize: { order: 'asc' } }],
       'import-x/no-cycle': 'off', // entities name each other; Relation<T> keeps that safe
       'import-x/no-restricted-paths': [

@@ -41,6 +41,15 @@ export interface App {
 /** The database did not answer, or has no schema, for half a minute: exit 69. */
 export class DatabaseUnavailable extends Error {}
 
+/** Rooms that can be taken away are loaded only where they are used. */
+const rooms = {
+  dataFolder: () => require('./embedded/data-folder') as typeof import('./embedded/data-folder'),
+  postgres: () => require('./embedded/postgres') as typeof import('./embedded/postgres'),
+  demo: () => require('./embedded/demo') as typeof import('./embedded/demo'),
+  local: () => require('./engine/local') as typeof import('./engine/local'),
+  incus: () => require('./engine/incus') as typeof import('./engine/incus'),
+};
+
 const PATIENCE_SECONDS = 30;
 export const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as {
   version: string;
@@ -149,14 +158,14 @@ interface Secrets {
 async function dataFolder(config: Config, onStop: (step: () => Promise<void>) => void): Promise<Secrets | null> {
   const ownsEngine = !config.incus && (config.role === 'all' || config.role === 'worker');
   if (config.database && !ownsEngine && (config.jwt ?? config.role === 'migrate') && !config.demo) return null;
-  const { openDataFolder } = await import('./embedded/data-folder.js');
+  const { openDataFolder } = rooms.dataFolder();
   const folder = await openDataFolder(config.dataFolder);
   onStop(() => folder.close());
   return folder;
 }
 
 async function embeddedDatabase(config: Config, log: Logger, onStop: (step: () => Promise<void>) => void) {
-  const { startPostgres } = await import('./embedded/postgres.js');
+  const { startPostgres } = rooms.postgres();
   const postgres = await startPostgres(config.dataFolder, (line) => log.info(line));
   onStop(() => postgres.stop());
   return postgres;
@@ -164,14 +173,14 @@ async function embeddedDatabase(config: Config, log: Logger, onStop: (step: () =
 
 async function openEngine(config: Config, onStop: (step: () => Promise<void>) => void): Promise<Engine> {
   const engine = config.incus
-    ? await (await import('./engine/incus.js')).connectIncus(config.incus)
-    : await (await import('./engine/local.js')).openLocalEngine(join(config.dataFolder, 'engine'));
+    ? await rooms.incus().connectIncus(config.incus)
+    : await rooms.local().openLocalEngine(join(config.dataFolder, 'engine'));
   onStop(() => engine.close());
   return engine;
 }
 
 async function demo(config: Config, services: Services, engine: Engine | null): Promise<DemoAccount[]> {
-  const { ensureDemoAccounts, seedLocalEngine } = await import('./embedded/demo.js');
+  const { ensureDemoAccounts, seedLocalEngine } = rooms.demo();
   const credentials = await ensureDemoAccounts(services, config.dataFolder);
   if (engine?.kind === 'local') await seedLocalEngine(services, engine as LocalEngine, config.dataFolder);
   return Object.entries(credentials).map(([name, account]) => ({ name, ...account }));

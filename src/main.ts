@@ -13,6 +13,7 @@ const EXIT = { software: 70, unavailable: 69, configuration: 78 } as const;
 const program = new Command('keyframe')
   .description('The GraphQL control plane for snapshots of Incus and LXD instances.')
   .version(version)
+  .enablePositionalOptions() // `user create` has a --role of its own
   .addOption(
     new Option('--role <role>', 'what this process does').choices(['all', 'api', 'worker', 'migrate']).default('all'),
   )

@@ -4,7 +4,6 @@
  */
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import { announce } from '../db/events';
 import { columnsOf, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { OperationStatus, type OperationKind } from '../entities/enums';
@@ -67,12 +66,8 @@ export async function accept(tx: EntityManager, work: Work): Promise<Operation> 
 
 /** A worker takes the operation up; null when it has ended or another job holds it. */
 export async function claim(db: DataSource, operationId: string, jobId: string): Promise<Claim | null> {
-  return inTransaction(db, async (tx) => {
-    const [operation] = await queryEntities(tx, Operation, CLAIM(columnsOf(tx, Operation, 'o')), [operationId, jobId]);
-    if (!operation) return null;
-    await announceOperation(tx, operation);
-    return { operation, token: operation.attemptToken ?? '' };
-  });
+  const [operation] = await queryEntities(db, Operation, CLAIM(columnsOf(db, Operation, 'o')), [operationId, jobId]);
+  return operation ? { operation, token: operation.attemptToken ?? '' } : null;
 }
 
 /** Ends the running step and begins the next, with what else is to be noted or changed at that moment. */
@@ -92,9 +87,11 @@ export async function beginStep(
   );
   operation.steps = [...before, { name, status: OperationStatus.RUNNING, startedAt: now, finishedAt: null }];
   operation.input = { ...operation.input, ...input };
+  const note = (tx: EntityManager) => write(tx, held, { steps: operation.steps, input: operation.input });
+  if (!change) return note(db.manager);
   await inTransaction(db, async (tx) => {
-    await change?.(tx);
-    await write(tx, held, { steps: operation.steps, input: operation.input });
+    await change(tx);
+    await note(tx);
   });
 }
 
@@ -155,11 +152,10 @@ async function write(
   const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
   const set = [...names.map((name, index) => `${name} = $${index + 3}`), ...more].join(', ');
   const [, count] = await tx.query<[unknown, number]>(
-    `update operations set ${set} where id = $1 and attempt_token = $2`,
+    `update operations set ${set} where id = $1 and attempt_token = $2 returning ${ANNOUNCE}`,
     [held.operation.id, held.token, ...values],
   );
   if (count !== 1) throw new ClaimLost();
-  await announceOperation(tx, held.operation);
 }
 
 async function unfinished(tx: EntityManager, instanceId: string): Promise<Operation> {
@@ -171,10 +167,6 @@ async function unfinished(tx: EntityManager, instanceId: string): Promise<Operat
   );
   if (!operation) throw new Error('an instance was busy with an operation that is not there');
   return operation;
-}
-
-function announceOperation(tx: EntityManager, { id, instanceId }: Operation): Promise<void> {
-  return announce(tx, `operation:${id}`, `instance:${instanceId}`);
 }
 
 function closeSteps(steps: OperationStep[], status: OperationStatus, now: Date): OperationStep[] {
@@ -196,10 +188,15 @@ const ENQUEUE_AND_ANNOUNCE = `
 select graphile_worker.add_job('operation', json_build_object('id', $1::text)),
   pg_notify('keyframe', 'operation:' || $1::text), pg_notify('keyframe', 'instance:' || $2::text)`;
 
+/** Of a row of operations: tells those who follow it, or its instance. */
+const ANNOUNCE = `pg_notify('keyframe', 'operation:' || id), pg_notify('keyframe', 'instance:' || instance_id)`;
+
 const CLAIM = (columns: string) => `
 with o as (
   update operations set status = 'RUNNING', attempts = attempts + 1, waiting_reason = null,
     attempt_token = $2 || ':' || (attempts + 1), started_at = coalesce(started_at, now())
   where id = $1 and (status = 'QUEUED' or status = 'RUNNING' and starts_with(attempt_token, $2 || ':'))
   returning *
-) select ${columns} from o`;
+), told as (
+  select ${ANNOUNCE} from o
+) select ${columns} from o, told`;

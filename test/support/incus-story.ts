@@ -18,9 +18,7 @@ const { socket, tls } = incusFromEnvironment();
 
 /** The ways to the engine that the environment names; none means that its stories are skipped. */
 export const incusWays: IncusWay[] = [
-  ...(socket
-    ? [{ title: 'its socket', env: { INCUS_SOCKET: socket }, open: () => new IncusRaw({ socket }) }]
-    : []),
+  ...(socket ? [{ title: 'its socket', env: { INCUS_SOCKET: socket }, open: () => new IncusRaw({ socket }) }] : []),
   ...(tls
     ? [
         {

@@ -2,10 +2,13 @@
  * Bringing an instance back. The engine's generation id tells whether an interrupted restore completed the disk; without one
  * nobody can know, and a second run would discard what was written since the first.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { EntityManager } from 'typeorm';
 import { EngineError } from '../../engine/engine';
 import { throwIfNotStarted } from '../transient';
 import { isSame, type Handler, type Outcome, type Work } from './handler';
+
+const SETTLE_MS = 1000;
 
 export const restore: Handler = async (work) => {
   const { operation, snapshot, engine, signal, facts } = work;
@@ -57,6 +60,8 @@ async function setStatus(tx: EntityManager, snapshotId: string | null, status: s
 }
 
 async function whatIsLeft({ engine, instance, facts, signal }: Work): Promise<string> {
+  // For a moment the engine takes processes that could not be restored for running ones.
+  await pause(SETTLE_MS, undefined, { signal }).catch(() => undefined);
   const now = await engine.findInstance(instance, signal).catch(() => null);
   if (!now) return '';
   const disk =
