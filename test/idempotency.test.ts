@@ -123,7 +123,7 @@ test('deleteSnapshots repeats with the results of every id, whatever was given a
   const snapshotIds = [await buildSnapshot(app, one), missingId('Snapshot'), 'a\0b', await buildSnapshot(app, busy)];
   const send = async () => {
     const query = `mutation ($input: DeleteSnapshotsInput!) { deleteSnapshots(input: $input) { replayed operations { id }
-      userErrors { code } results { snapshotId operation { id } userErrors { code message field remediation } } } }`;
+      userErrors { code } results { snapshotId operation { id } userErrors { __typename code message field remediation ... on InstanceBusyError { operation { id } } } } } }`;
     return (await ops.query(query, { input: { snapshotIds, idempotencyKey: 'k9' } })).deleteSnapshots;
   };
   const first = await send();

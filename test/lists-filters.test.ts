@@ -165,7 +165,7 @@ test('a list of everything pages through equal names of different instances once
     orderBy: { field: NAME, direction: ASC }) { nodes { id } pageInfo { hasNextPage endCursor } } }`;
   const seen: string[] = [];
   for (let after: string | null = null; ; ) {
-    const { snapshots } = await ops.query(query, { after });
+    const { snapshots }: any = await ops.query(query, { after });
     seen.push(...snapshots.nodes.map(({ id }: { id: string }) => id));
     if (!snapshots.pageInfo.hasNextPage) break;
     after = snapshots.pageInfo.endCursor;

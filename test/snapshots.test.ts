@@ -27,8 +27,12 @@ const codes = (payload: { userErrors: { code: string }[] }) => payload.userError
 const onDisk = (...path: string[]) => readdir(join(app.folder, 'engine/instances', ...path), { recursive: true });
 const operationCount = async () => (await app.db.query('select count(*)::int as n from operations'))[0].n as number;
 
-/** What a refusal must leave as it was. */
+/** What a refusal must leave as it was, once nothing is under way. */
 async function nothingStarts(work: () => Promise<unknown>): Promise<void> {
+  await until(async () => {
+    const { instances } = await ops.query('query { instances { nodes { activeOperation { snapshotName } } } }');
+    return instances.nodes.every(({ activeOperation }: any) => !activeOperation?.snapshotName);
+  });
   const before = [await operationCount(), await onDisk('default/cache-1'), await onDisk('default/web-1/snapshots')];
   await work();
   expect([await operationCount(), await onDisk('default/cache-1'), await onDisk('default/web-1/snapshots')]).toEqual(before); // prettier-ignore

@@ -113,12 +113,12 @@ export class SnapshotResolver {
   @Mutation(() => DeleteSnapshotsPayload, {
     description: 'Starts to delete several snapshots: one operation for each instance touched, a result for each id.',
   })
-  deleteSnapshots(
+  async deleteSnapshots(
     @Ctx() context: Context,
     @Arg('input', () => DeleteSnapshotsInput, { description: 'The wish.' }) input: DeleteSnapshotsInput,
   ): Promise<DeleteSnapshotsPayload> {
     const snapshots = input.snapshotIds.map((given) => ({ given, snapshotId: idOf('Snapshot', given) }));
-    return answer(context, async () => {
+    const payload = await answer(context, async () => {
       const { results, operations, replayed } = await this.deletion.deleteMany(context.request, {
         ...input,
         snapshots,
@@ -133,6 +133,8 @@ export class SnapshotResolver {
         })),
       };
     });
+    // A refusal of the whole has no results, yet the lists are there: empty.
+    return { ...{ operations: [], results: [], replayed: null }, ...payload };
   }
 
   @Auth(Role.OPERATIONS, Role.ADMIN)

@@ -21,8 +21,8 @@ export async function once<T>(
 ): Promise<{ result: T; replayed: boolean }> {
   const { idempotencyKey: key, ...input } = wish;
   if (key === null || key === undefined) return { result: await work(), replayed: false };
-  if (key === '' || key.length > KEY_LENGTH) {
-    throw new AppError(UserErrorCode.INVALID_INPUT, `An idempotency key has 1 to ${KEY_LENGTH} characters.`, {
+  if (key === '' || key.length > KEY_LENGTH || key.includes('\0')) {
+    throw new AppError(UserErrorCode.INVALID_INPUT, `An idempotency key has 1 to ${KEY_LENGTH} characters, none of them null.`, {
       field: ['idempotencyKey'],
     });
   }

@@ -18,8 +18,8 @@ export function judgeName(name: string, field = 'name'): void {
 
 /**
  * Whether the engine can be asked to act on a snapshot of this name, which may have been found there. Incus and LXD decode a
- * path twice, so `%` and `/` never reach the snapshot they name, and dots alone would leave its folder.
+ * path twice, so `%`, `/`, `?` and `#` never reach the snapshot they name, and dots alone would leave its folder.
  */
 export function canActOn(name: string): boolean {
-  return name !== '' && !/[%/\\\u0000-\u001f\u007f]/.test(name) && !/^\.+$/.test(name) && !name.includes('..');
+  return name !== '' && !/[%/\\?#\u0000-\u001f\u007f]/.test(name) && !/^\.+$/.test(name) && !name.includes('..');
 }

@@ -60,7 +60,6 @@ export async function accept(tx: EntityManager, work: Work): Promise<Operation> 
     work.correlationId,
   ]);
   if (!operation) throw instanceBusy(await unfinished(tx, work.instanceId));
-  await tx.query(ENQUEUE_AND_ANNOUNCE, [operation.id, operation.instanceId]);
   return operation;
 }
 
@@ -132,7 +131,7 @@ export async function finish(tx: EntityManager, held: Claim, error: OperationErr
       steps: closeSteps(held.operation.steps, status, now),
       waiting_reason: null,
     },
-    'finished_at = now()',
+    'finished_at = clock_timestamp()', // not before its last step, which ended since this transaction began
   );
 }
 
@@ -175,6 +174,9 @@ function closeSteps(steps: OperationStep[], status: OperationStatus, now: Date):
 
 const isJson = (value: unknown) => typeof value === 'object' && value !== null && !(value instanceof Date);
 
+/** Of a row of operations: tells those who follow it, or its instance. */
+const ANNOUNCE = `pg_notify('keyframe', 'operation:' || id), pg_notify('keyframe', 'instance:' || instance_id)`;
+
 const INSERT = (columns: string) => `
 with o as (
   insert into operations (id, kind, status, instance_id, snapshot_id, snapshot_name, input, items, actor_id,
@@ -182,14 +184,9 @@ with o as (
   values ($1, $2, 'QUEUED', $3, $4, $5, $6, $7, $8, $9, $10, now())
   on conflict (instance_id) where status in ('QUEUED', 'RUNNING') do nothing
   returning *
-) select ${columns} from o`;
-
-const ENQUEUE_AND_ANNOUNCE = `
-select graphile_worker.add_job('operation', json_build_object('id', $1::text)),
-  pg_notify('keyframe', 'operation:' || $1::text), pg_notify('keyframe', 'instance:' || $2::text)`;
-
-/** Of a row of operations: tells those who follow it, or its instance. */
-const ANNOUNCE = `pg_notify('keyframe', 'operation:' || id), pg_notify('keyframe', 'instance:' || instance_id)`;
+), enqueued as (
+  select graphile_worker.add_job('operation', json_build_object('id', id)), ${ANNOUNCE} from o
+) select ${columns} from o, enqueued`;
 
 const CLAIM = (columns: string) => `
 with o as (

@@ -2,7 +2,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import type { Request } from '../auth/actor';
-import { columnsOf, findRow, queryEntities } from '../db/rows';
+import { columnsOf, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { OperationKind } from '../entities/enums';
 import { Operation } from '../entities/operation';
@@ -34,8 +34,16 @@ export interface Deletion {
   replayed: boolean;
 }
 
-/** What a repeat under the same idempotency key is answered from. */
-type Kept = { given: string; operationId: string | null; error: { code: UserErrorCode; message: string } | null }[];
+/** What a repeat under the same idempotency key is answered from, in the order of the ids given. */
+type Kept = { operationId: string | null; error: KeptError | null }[];
+
+interface KeptError {
+  code: UserErrorCode;
+  message: string;
+  more: { field?: string[]; remediation?: string };
+  /** The operation that an INSTANCE_BUSY names. */
+  busyWith: string | null;
+}
 
 export class SnapshotDeletion {
   constructor(private readonly db: DataSource) {}
@@ -55,7 +63,7 @@ export class SnapshotDeletion {
           if (results.every(({ operation }) => operation === null)) throw new NothingAccepted();
           return results.map(toKept);
         });
-        if (replayed) results = await this.replay(tx, result);
+        if (replayed) results = await this.replay(tx, wish, result);
         return { operations: distinct(results), results, replayed };
       });
     } catch (error) {
@@ -144,28 +152,33 @@ export class SnapshotDeletion {
     });
   }
 
-  private async replay(tx: EntityManager, kept: Kept): Promise<DeletionResult[]> {
-    const operations = new Map<string, Operation | null>();
-    for (const { operationId } of kept) {
-      if (operationId && !operations.has(operationId))
-        operations.set(operationId, await findRow(tx, Operation, operationId));
-    }
-    return kept.map(({ given, operationId, error }) => ({
-      given,
-      operation: operationId === null ? null : (operations.get(operationId) ?? null),
-      errors: error ? [new AppError(error.code, error.message)] : [],
-    }));
+  private async replay(tx: EntityManager, { snapshots }: DeleteSnapshots, kept: Kept): Promise<DeletionResult[]> {
+    const rows = await queryEntities(
+      tx,
+      Operation,
+      `select ${columnsOf(tx, Operation, 'o')} from operations o where id = any($1)`,
+      [kept.flatMap(({ operationId, error }) => [operationId, error?.busyWith ?? null])],
+    );
+    const operations = new Map<string | null, Operation>(rows.map((row) => [row.id, row]));
+    return snapshots.map(({ given }, index) => {
+      const { operationId = null, error } = kept[index] ?? {};
+      const operation = operations.get(operationId) ?? null;
+      return { given, operation, errors: error ? [toError(error, operations.get(error.busyWith))] : [] };
+    });
   }
 }
 
 class NothingAccepted extends Error {}
 
-function toKept({ given, operation, errors: [error] }: DeletionResult): Kept[number] {
-  return {
-    given,
-    operationId: operation?.id ?? null,
-    error: error ? { code: error.code, message: error.message } : null,
-  };
+function toKept({ operation, errors: [error] }: DeletionResult): Kept[number] {
+  if (!error) return { operationId: operation?.id ?? null, error: null };
+  const { detail, ...more } = error.more;
+  const busyWith = detail?.operation instanceof Operation ? detail.operation.id : null;
+  return { operationId: null, error: { code: error.code, message: error.message, more, busyWith } };
+}
+
+function toError({ code, message, more }: KeptError, operation: Operation | undefined): AppError {
+  return new AppError(code, message, operation ? { ...more, detail: { operation } } : more);
 }
 
 function distinct(results: DeletionResult[]): Operation[] {

@@ -60,10 +60,10 @@ export class Snapshots {
 
   /** Records the snapshot as PENDING and the work to take it. */
   create(request: Request, wish: CreateSnapshot): Promise<Accepted> {
-    judgeName(wish.name);
-    judgeDescription(wish.description);
-    judgeExpiry(wish.expiresAt);
     return this.accepted(request, 'createSnapshot', wish, async (tx) => {
+      judgeName(wish.name);
+      judgeDescription(wish.description);
+      judgeExpiry(wish.expiresAt);
       const instance = await visible(tx, request, INSTANCES, wish.instanceId, 'instanceId', 'instance');
       refuse(obstacleToCreate(instance, wish.stateful === true));
       const operationId = uuidv7();
@@ -93,8 +93,8 @@ export class Snapshots {
 
   /** Records the work to give it another name; it keeps the old one until the engine has done so. */
   rename(request: Request, wish: RenameSnapshot): Promise<Accepted> {
-    judgeName(wish.name);
     return this.accepted(request, 'renameSnapshot', wish, async (tx) => {
+      judgeName(wish.name);
       const { snapshot, instance } = await visibleSnapshot(tx, request, wish.snapshotId);
       refuse(obstacleToRename(instance, snapshot));
       const existing = await named(tx, instance.id, wish.name);
@@ -120,25 +120,25 @@ export class Snapshots {
     judgeExpiry(wish.expiresAt);
     return inTransaction(this.db, async (tx) => {
       const { snapshot } = await visibleSnapshot(tx, request, wish.snapshotId);
-      const { description = snapshot.description, expiresAt = snapshot.expiresAt } = wish;
+      const { version = null, description, expiresAt } = wish;
       const [updated] = await queryEntities(tx, Snapshot, UPDATE(columnsOf(tx, Snapshot, 's')), [
         snapshot.id,
-        wish.version ?? snapshot.version,
+        version,
+        description !== undefined,
         description,
+        expiresAt !== undefined,
         expiresAt,
       ]);
-      if (!updated) {
-        throw new AppError(UserErrorCode.VERSION_CONFLICT, 'Somebody changed this snapshot in the meantime.', {
-          field: ['version'],
-          remediation: 'Read it again, and give its new version.',
-        });
-      }
+      if (!updated) throw version === null ? notFound('snapshotId', 'snapshot') : versionConflict();
       await announce(tx, `instance:${snapshot.instanceId}`);
       return updated;
     });
   }
 
-  /** Runs a wish once per idempotency key; a repeat answers the rows of the first time. */
+  /**
+   * Runs a wish once per idempotency key; a repeat answers the rows of the first time. So `work` judges the wish: what was
+   * accepted once is not judged again by a later clock.
+   */
   private accepted(
     request: Request,
     mutation: string,
@@ -188,7 +188,7 @@ async function visible<T extends object>(
 ): Promise<T> {
   const { sql, values } = byIdStatement(tx.dataSource, actor, listing, id ? [id] : []);
   const [row] = await queryEntities(tx, listing.entity, sql, values);
-  if (!row) throw new AppError(UserErrorCode.NOT_FOUND, `There is no such ${what}.`, { field: [field] });
+  if (!row) throw notFound(field, what);
   return row;
 }
 
@@ -265,6 +265,17 @@ function judgeExpiry(expiresAt: Date | null | undefined): void {
     throw invalid('expiresAt', 'The time of expiry has passed already.');
 }
 
+function notFound(field: string, what: string): AppError {
+  return new AppError(UserErrorCode.NOT_FOUND, `There is no such ${what}.`, { field: [field] });
+}
+
+function versionConflict(): AppError {
+  return new AppError(UserErrorCode.VERSION_CONFLICT, 'Somebody changed this snapshot in the meantime.', {
+    field: ['version'],
+    remediation: 'Read it again, and give its new version.',
+  });
+}
+
 function invalid(field: string, message: string): AppError {
   return new AppError(UserErrorCode.INVALID_INPUT, message, { field: [field] });
 }
@@ -278,8 +289,11 @@ with s as (
   returning *
 ) select ${columns} from s`;
 
+/** What is absent is not even read: another change at the same moment stays. */
 const UPDATE = (columns: string) => `
 with s as (
-  update snapshots set description = $3, expires_at = $4, version = version + 1 where id = $1 and version = $2
+  update snapshots set description = case when $3 then $4 else description end,
+    expires_at = case when $5 then $6::timestamptz else expires_at end, version = version + 1
+  where id = $1 and version = coalesce($2, version)
   returning *
 ) select ${columns} from s`;

@@ -3,6 +3,7 @@ import {
   getNamedType,
   isAbstractType,
   isCompositeType,
+  isInterfaceType,
   isObjectType,
   isRequiredArgument,
   type GraphQLObjectType,
@@ -36,37 +37,42 @@ export function typeOfRow(schema: GraphQLSchema, { kind, field }: RootRow): stri
   return getNamedType(type).name;
 }
 
-/** All ways from the queries of the table to every object that they lead to, none visiting a type twice. */
+/** From a row's root field, the shortest way to every field below it that leads to an object. */
 export function walksFrom(schema: GraphQLSchema, row: RootRow): Walk[] {
   const walks: Walk[] = [];
-  const visit = (typeName: string, fields: string[], visited: string[], wrap: (inner: string) => string): void => {
+  const seen = new Set<string>();
+  const ahead: { typeName: string; fields: string[]; wrap: (inner: string) => string }[] = [];
+  const reach = (typeName: string, fields: string[], wrap: (inner: string) => string): void => {
     const type = schema.getType(typeName);
-    if (isAbstractType(type)) {
-      for (const possible of schema.getPossibleTypes(type)) {
-        visit(possible.name, fields, visited, (inner) => wrap(`{ __typename ... on ${possible.name} ${inner} }`));
-      }
-      return;
-    }
-    if (!isObjectType(type) || visited.includes(typeName)) return;
-    walks.push({ fields, document: (values) => documentOf(row, wrap(leavesOf(schema, typeName)), values) });
-    for (const field of Object.values(type.getFields())) {
-      if (!isCompositeType(getNamedType(field.type))) continue;
-      if (field.args.some(isRequiredArgument)) throw new Error(`${typeName}.${field.name} needs an argument`);
-      const on = getNamedType(field.type).name;
-      visit(on, [...fields, `${typeName}.${field.name}`], [...visited, typeName], (inner) => wrap(`{ ${field.name} ${inner} }`)); // prettier-ignore
+    if (!isAbstractType(type)) return void ahead.push({ typeName, fields, wrap });
+    for (const { name } of schema.getPossibleTypes(type)) {
+      reach(name, fields, (inner) => wrap(`{ __typename ... on ${name} ${inner} }`));
     }
   };
-  visit(typeOfRow(schema, row), [`${row.kind}.${row.field}`], [], (inner) => inner);
+  reach(typeOfRow(schema, row), [`${row.kind}.${row.field}`], (inner) => inner);
+  for (let here = ahead.shift(); here; here = ahead.shift()) {
+    const { typeName, fields, wrap } = here;
+    walks.push({ fields, document: (values) => documentOf(row, wrap(leavesOf(schema, typeName)), values) });
+    for (const field of compositeFields(schema, typeName)) {
+      const name = `${typeName}.${field.name}`;
+      if (field.args.some(isRequiredArgument)) throw new Error(`${name} needs an argument`);
+      if (seen.has(name)) continue;
+      seen.add(name);
+      reach(getNamedType(field.type).name, [...fields, name], (inner) => wrap(`{ ${field.name} ${inner} }`));
+    }
+  }
   return walks;
+}
+
+function compositeFields(schema: GraphQLSchema, typeName: string) {
+  const fields = (schema.getType(typeName) as GraphQLObjectType).getFields();
+  return Object.values(fields).filter(({ type }) => isCompositeType(getNamedType(type)));
 }
 
 /** Everything of a type that is told to whoever reached it and is no object itself. */
 export function leavesOf(schema: GraphQLSchema, typeName: string): string {
   const type = schema.getType(typeName);
-  if (isAbstractType(type)) {
-    return `{ __typename ${schema.getPossibleTypes(type).map(({ name }) => `... on ${name} ${leavesOf(schema, name)}`).join(' ')} }`; // prettier-ignore
-  }
-  if (!isObjectType(type)) throw new Error(`${typeName} has no fields`);
+  if (!isObjectType(type) && !isInterfaceType(type)) throw new Error(`${typeName} has no fields`);
   const leaves = Object.values(type.getFields()).filter(({ type: of }) => !isCompositeType(getNamedType(of)));
   return `{ __typename ${leaves.map(({ name }) => name).join(' ')} }`;
 }
