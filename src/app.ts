@@ -55,15 +55,31 @@ export const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'packag
   version: string;
 };
 
-/** Starts what the role asks for. What has been started is stopped again, in reverse, by `stop` or when starting fails. */
-export async function startApp(config: Config): Promise<App> {
+type OnStop = (step: () => Promise<void> | void) => void;
+
+/**
+ * Starts what the role asks for. What has been started is stopped again, in reverse, by `stop`, or when starting fails or is
+ * given up by the signal.
+ */
+export async function startApp(config: Config, givenUp = new AbortController().signal): Promise<App> {
   const log = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
   const undo: (() => Promise<void> | void)[] = [];
   const stop = async () => {
-    for (const step of undo.splice(0).reverse()) await step();
+    for (const step of undo.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        log.error({ err: error }, 'a part did not stop as it should'); // the others are stopped all the same
+      }
+    }
+  };
+  const onStop: OnStop = (step) => {
+    undo.push(step);
+    givenUp.throwIfAborted();
   };
   try {
-    const app = await assemble(config, log, (step) => undo.push(step));
+    const app = await assemble(config, log, onStop, givenUp);
+    givenUp.throwIfAborted();
     return { ...app, stop };
   } catch (error) {
     await stop();
@@ -71,21 +87,18 @@ export async function startApp(config: Config): Promise<App> {
   }
 }
 
-async function assemble(
-  config: Config,
-  log: Logger,
-  onStop: (step: () => Promise<void> | void) => void,
-): Promise<Omit<App, 'stop'>> {
+async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: AbortSignal): Promise<Omit<App, 'stop'>> {
   const folder = await dataFolder(config, onStop);
   const urls = config.database ?? (await embeddedDatabase(config, log, onStop));
-  await waitForDatabase(urls.url, log);
-  await prepareSchema(config, urls, log);
+  await waitForDatabase(urls.url, log, givenUp);
+  await prepareSchema(config, urls, log, givenUp);
   if (config.role === 'migrate') return { url: null, accounts: [], db: null, engine: null };
 
   const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
   onStop(() => db.destroy());
   const services = { db, users: new Users(db), snapshots: new Snapshots(db), deletion: new SnapshotDeletion(db) };
   const engine = config.role === 'api' ? null : await openEngine(config, onStop);
+  let stopWorker = async () => {};
   if (engine) {
     const worker = await startWorker(
       { db, engine, log: (level, what, message) => log[level](what, message) },
@@ -96,11 +109,15 @@ async function assemble(
         deletion: services.deletion,
       },
     );
-    onStop(worker.stop);
+    let stopped: Promise<void> | undefined;
+    stopWorker = () => (stopped ??= worker.stop());
+    onStop(stopWorker);
   }
   const accounts = config.demo ? await demo(config, services, engine) : [];
   if (config.role === 'worker') return { url: null, accounts, db, engine };
   const url = await serve(config, urls.url, services, folder, accounts, log, onStop);
+  // What is in flight and what is worked on end side by side: there are ten seconds for both.
+  onStop(() => void stopWorker().catch(() => undefined));
   return { url, accounts, db, engine };
 }
 
@@ -118,7 +135,7 @@ async function serve(
   folder: Secrets | null,
   accounts: DemoAccount[],
   log: Logger,
-  onStop: (step: () => Promise<void> | void) => void,
+  onStop: OnStop,
 ): Promise<string> {
   const tokens = new Tokens({
     key: await signingKey(config, folder),
@@ -155,7 +172,7 @@ interface Secrets {
 }
 
 /** Made and locked only when something lives there. */
-async function dataFolder(config: Config, onStop: (step: () => Promise<void>) => void): Promise<Secrets | null> {
+async function dataFolder(config: Config, onStop: OnStop): Promise<Secrets | null> {
   const ownsEngine = !config.incus && (config.role === 'all' || config.role === 'worker');
   if (config.database && !ownsEngine && (config.jwt ?? config.role === 'migrate') && !config.demo) return null;
   const { openDataFolder } = rooms.dataFolder();
@@ -164,14 +181,14 @@ async function dataFolder(config: Config, onStop: (step: () => Promise<void>) =>
   return folder;
 }
 
-async function embeddedDatabase(config: Config, log: Logger, onStop: (step: () => Promise<void>) => void) {
+async function embeddedDatabase(config: Config, log: Logger, onStop: OnStop) {
   const { startPostgres } = rooms.postgres();
   const postgres = await startPostgres(config.dataFolder, (line) => log.info(line));
   onStop(() => postgres.stop());
   return postgres;
 }
 
-async function openEngine(config: Config, onStop: (step: () => Promise<void>) => void): Promise<Engine> {
+async function openEngine(config: Config, onStop: OnStop): Promise<Engine> {
   const engine = config.incus
     ? await rooms.incus().connectIncus(config.incus)
     : await rooms.local().openLocalEngine(join(config.dataFolder, 'engine'));
@@ -194,7 +211,7 @@ async function signingKey({ jwt }: Config, folder: Secrets | null) {
 }
 
 /** Tries for half a minute; says why it waits. */
-async function waitForDatabase(url: string, log: Logger): Promise<void> {
+async function waitForDatabase(url: string, log: Logger, givenUp: AbortSignal): Promise<void> {
   const deadline = Date.now() + PATIENCE_SECONDS * 1000;
   for (;;) {
     const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });
@@ -208,17 +225,22 @@ async function waitForDatabase(url: string, log: Logger): Promise<void> {
       const sentence = `The database ${database ?? ''} at ${host}:${port} cannot be reached: ${(error as Error).message || String(error)}`;
       if (Date.now() > deadline) throw new DatabaseUnavailable(sentence, { cause: error });
       log.warn(`${sentence} Trying again.`);
-      await sleep(1000);
+      await sleep(1000, undefined, { signal: givenUp });
     }
   }
 }
 
-async function prepareSchema(config: Config, urls: { url: string; migrationUrl: string }, log: Logger): Promise<void> {
+async function prepareSchema(
+  config: Config,
+  urls: { url: string; migrationUrl: string },
+  log: Logger,
+  givenUp: AbortSignal,
+): Promise<void> {
   if (config.role === 'all' || config.role === 'migrate') {
     const { applied, warning } = await migrate(urls, () => installQueue(urls.url));
     if (applied.length > 0) log.info({ applied }, 'the database schema was brought up to date');
     if (warning) log.warn(warning);
-  } else if (!(await waitForSchema(urls.url, PATIENCE_SECONDS))) {
+  } else if (!(await waitForSchema(urls.url, PATIENCE_SECONDS, givenUp))) {
     throw new DatabaseUnavailable(
       'The database has no schema of this version. Run a process with --role migrate first.',
     );

@@ -47,6 +47,16 @@ export class AppError extends Error {
   }
 }
 
+/** Missing and hidden alike: the words tell nothing of which. */
+export function notFound(field: string, what: string): AppError {
+  return new AppError(UserErrorCode.NOT_FOUND, `There is no such ${what}.`, { field: [field] });
+}
+
+/** One value of the input is out of bounds. */
+export function invalidInput(field: string, message: string): AppError {
+  return new AppError(UserErrorCode.INVALID_INPUT, message, { field: [field] });
+}
+
 /** A refusal of the request itself, which belongs at the top of the response. */
 export class RequestError extends Error {
   constructor(

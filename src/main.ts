@@ -10,6 +10,14 @@ import { Role } from './entities/enums';
 const STOP_WITHIN_MS = 10_000;
 const EXIT = { software: 70, unavailable: 69, configuration: 78 } as const;
 
+/** Why the address that was asked for cannot be had. */
+const LISTEN_FAULTS: Partial<Record<string, string>> = {
+  EADDRINUSE: 'The port is taken by another program; set PORT to a free one (0 picks one).',
+  EACCES: 'This user may not listen on that port; set PORT to one above 1023.',
+  EADDRNOTAVAIL: 'HOST is not an address of this machine; set it to one that is, or to 0.0.0.0 for all of them.',
+  ENOTFOUND: 'HOST is not a name that this machine knows; set it to an address, or to 0.0.0.0 for all of them.',
+};
+
 const program = new Command('keyframe')
   .description('The GraphQL control plane for snapshots of Incus and LXD instances.')
   .version(version)
@@ -39,15 +47,20 @@ program
 void program.parseAsync();
 
 async function start(role: ProcessRole): Promise<void> {
-  const app = await startApp(readConfig(role));
-  if (role === 'migrate') return app.stop();
-  let stopping = false;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (!stopping) void end(app);
-      stopping = true;
-    });
-  }
+  const config = readConfig(role);
+  const told = new AbortController();
+  told.signal.addEventListener('abort', () => {
+    setTimeout(() => process.exit(EXIT.software), STOP_WITHIN_MS).unref();
+  });
+  // From the first moment: a start that is interrupted leaves no database behind that nobody looks after.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => told.abort());
+  const app = await startApp(config, told.signal).catch((error: unknown) => {
+    if (told.signal.aborted) process.exit(0);
+    throw error;
+  });
+  const end = () => void app.stop().then(() => process.exit(0));
+  if (role === 'migrate') return end();
+  told.signal.addEventListener('abort', end);
   announce(app);
 }
 
@@ -59,22 +72,16 @@ function announce({ url, accounts }: App): void {
   process.stdout.write(`GraphiQL at ${url}/graphiql\nReady at ${url}/graphql\n`);
 }
 
-async function end(app: App): Promise<void> {
-  setTimeout(() => process.exit(EXIT.software), STOP_WITHIN_MS).unref();
-  await app.stop();
-  process.exit(0);
-}
-
 /** What an operator can mend is a sentence; only our own faults show where they came from. */
 async function orExit(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    const { code, message, constructor } = error as NodeJS.ErrnoException;
+    const { code, message, syscall, constructor } = error as NodeJS.ErrnoException;
     if (error instanceof ConfigError) fail(message, EXIT.configuration);
     if (error instanceof DatabaseUnavailable) fail(message, EXIT.unavailable);
-    if (code === 'EADDRINUSE')
-      fail('The port is taken by another program; set PORT to a free one (0 picks one).', EXIT.configuration);
+    if (syscall === 'listen' || syscall === 'getaddrinfo')
+      fail(LISTEN_FAULTS[code ?? ''] ?? message, EXIT.configuration);
     if (['DataFolderError', 'EmbeddedPostgresError', 'AppError'].includes(constructor.name))
       fail(message, EXIT.configuration);
     process.stderr.write(`${(error as Error).stack ?? message}\n`);

@@ -44,10 +44,21 @@ export function createSchema(container?: ContainerType): GraphQLSchema {
     },
     ...(container && { container }),
   });
+  describeRoots(built);
   const role = built.getType('Role');
   if (!isEnumType(role)) throw new Error('the schema has no enum Role');
   const config = built.toConfig();
   return new GraphQLSchema({ ...config, directives: [...config.directives, ...authDirectives(role)] });
+}
+
+/** The framework makes the root types itself, and leaves them without a word. */
+function describeRoots(schema: GraphQLSchema): void {
+  const roots = [
+    [schema.getQueryType(), 'What can be read. Hidden and missing things answer alike.'],
+    [schema.getMutationType(), 'What can be done. Long work is accepted at once and followed as an `Operation`.'],
+    [schema.getSubscriptionType(), 'What can be followed: the state now, then every change.'],
+  ] as const;
+  for (const [type, description] of roots) if (type) type.description = description;
 }
 
 /** What `schema.graphql` holds: the reference that people read, with the rules of access on the fields. */

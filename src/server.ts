@@ -1,4 +1,6 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
+import type { ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import helmet from '@fastify/helmet';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -14,6 +16,10 @@ import { Streams } from './endpoint/streams';
 import { Context, type Surroundings } from './resolvers/context';
 
 export const MAX_BODY_BYTES = 256 * 1024;
+/** While answers are in flight, who asks for readiness is told no for this long before connections are refused. */
+const SAY_NO_MS = 2000;
+/** What is not answered by then is cut off. */
+const LAST_ANSWERS_MS = 3000;
 
 export interface ServerOptions {
   host: string;
@@ -37,11 +43,12 @@ export async function startServer(
 ): Promise<RunningServer> {
   const server = fastify({
     bodyLimit: MAX_BODY_BYTES,
-    forceCloseConnections: true,
+    forceCloseConnections: 'idle',
     logger: false,
     routerOptions: { ignoreTrailingSlash: true },
   });
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
+  const open = followRequests(server);
   server.setErrorHandler(graphqlShaped);
   await server.register(helmet, { contentSecurityPolicy: false });
   const streams = new Streams(schema, shared, options.report);
@@ -59,10 +66,40 @@ export async function startServer(
     stop: async () => {
       drain();
       for (const socket of sockets.clients) socket.close(1001, 'Going away');
-      await server.close();
+      await open.finish();
+      const cut = setTimeout(() => {
+        for (const socket of sockets.clients) socket.terminate();
+        server.server.closeAllConnections();
+      }, LAST_ANSWERS_MS);
+      await server.close().finally(() => clearTimeout(cut));
       await closeEndpoint();
     },
   };
+}
+
+/** Knows which requests are not answered yet. Event streams end only when told to, so `finish` ends them. */
+function followRequests(server: FastifyInstance): { finish: () => Promise<void> } {
+  const answers = new Set<ServerResponse>();
+  const streams = new Set<ServerResponse>();
+  let finishing = false;
+  server.addHook('onRequest', (request, { raw }, next) => {
+    const those = request.headers.accept?.includes('text/event-stream') ? streams : answers;
+    those.add(raw);
+    raw.once('close', () => those.delete(raw));
+    next();
+  });
+  server.addHook('onSend', (_request, reply, payload, next) => {
+    // A connection that is kept alive would keep the server from closing.
+    if (finishing) reply.header('connection', 'close');
+    next(null, payload);
+  });
+  const finish = async () => {
+    finishing = true;
+    for (const { socket } of streams) socket?.destroy();
+    const deadline = Date.now() + SAY_NO_MS;
+    while (answers.size > 0 && Date.now() < deadline) await sleep(20);
+  };
+  return { finish };
 }
 
 async function serveGraphql(

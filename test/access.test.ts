@@ -1,5 +1,5 @@
-import { buildClientSchema, getIntrospectionQuery, type GraphQLSchema } from 'graphql';
 import { getDirective } from '@graphql-tools/utils';
+import { buildClientSchema, getIntrospectionQuery, type GraphQLSchema } from 'graphql';
 import { createSchema } from '../src/schema';
 import { describeForbidden } from './support/access-forbidden';
 import { describePeople } from './support/access-people';
@@ -95,10 +95,14 @@ describe.each(rootRows.filter(({ kind }) => kind !== 'Subscription').map((row) =
   },
 );
 
-describe.each(queryRows.filter(({ cells }) => cells.admin === 'seen' || cells.assigned === 'seen').map((row) => [title(row), row] as const))(
-  'whatever lies below %s',
-  (_, row) => {
-    test.each(CALLERS)('is told to those alone who may: %s', async (caller) => {
+describe.each(
+  queryRows
+    .filter(({ cells }) => cells.admin === 'seen' || cells.assigned === 'seen')
+    .map((row) => [title(row), row] as const),
+)('whatever lies below %s', (_, row) => {
+  test.each(CALLERS)(
+    'is told to those alone who may: %s',
+    async (caller) => {
       const client = world.callers[caller];
       for (const { fields, document } of walksFrom(schema, row)) {
         const refused = row.cells[caller] === '403' || (caller !== 'anonymous' && isUser(caller) && fields.some((field) => staffFields.has(field))); // prettier-ignore
@@ -111,9 +115,10 @@ describe.each(queryRows.filter(({ cells }) => cells.admin === 'seen' || cells.as
         expect([fields, new Set(codes(real))]).toEqual([fields, new Set(expected ? [expected] : [])]);
         if (expected) expect(told(real)).toEqual(told(missing));
       }
-    }, 120_000);
-  },
-);
+    },
+    120_000,
+  );
+});
 
 describe.each(rootRows.filter(({ kind }) => kind === 'Subscription').map((row) => [title(row), row] as const))(
   '%s',

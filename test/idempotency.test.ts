@@ -41,7 +41,9 @@ test('a repeat is recognised also when a duration means another moment by now, o
   const first = await ask(ops, 'createSnapshot', relative);
   await ended(ops, first.operation.id);
   expect(await ask(ops, 'createSnapshot', relative)).toMatchObject({ replayed: true, operation: { id: first.operation.id } }); // prettier-ignore
-  expect(codes(await ask(ops, 'createSnapshot', { ...relative, expiresAt: 'P8D' }))).toEqual(['IDEMPOTENCY_KEY_REUSED']);
+  expect(codes(await ask(ops, 'createSnapshot', { ...relative, expiresAt: 'P8D' }))).toEqual([
+    'IDEMPOTENCY_KEY_REUSED',
+  ]);
 
   const soon = new Date(Date.now() + 1500);
   const passing = { instanceId: cache, name: 'passing', expiresAt: soon.toISOString(), idempotencyKey: 'k3' };

@@ -84,14 +84,24 @@ test.each<[object | null, string[]]>([
   expect(await named(filter)).toEqual(expected);
 });
 
-test.each(['tomorrow', '', 'P', '-P', 'PT', 'P1', '2026-13-01T00:00:00Z', '2026-01-01', 'P999999Y', '-P9000Y', 1, null])(
-  'what is no time (%j) is refused, or says nothing when it is null',
-  async (time) => {
-    const { data, errors } = await ops.send(LIST, { id: shelf, filter: { createdAt: { gte: time } } });
-    if (time === null) expect(data.instance.snapshots.totalCount).toBe(ALL.length);
-    else expect(errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
-  },
-);
+test.each([
+  'tomorrow',
+  '',
+  'P',
+  '-P',
+  'PT',
+  'P1',
+  '2026-13-01T00:00:00Z',
+  '2026-01-01',
+  'P999999Y',
+  '-P9000Y',
+  1,
+  null,
+])('what is no time (%j) is refused, or says nothing when it is null', async (time) => {
+  const { data, errors } = await ops.send(LIST, { id: shelf, filter: { createdAt: { gte: time } } });
+  if (time === null) expect(data.instance.snapshots.totalCount).toBe(ALL.length);
+  else expect(errors?.[0]?.extensions.code).toBe('BAD_USER_INPUT');
+});
 
 test('orders: snapshots newest first by default, by time and by name in both directions', async () => {
   const order = async (orderBy?: object) => {
@@ -160,11 +170,12 @@ test('operations are filtered by kind, status, name of the snapshot and time, ab
 
 test('a list of everything pages through equal names of different instances once each', async () => {
   const made = [];
-  for (let index = 0; index < 5; index++) made.push(await buildSnapshot(app, await buildInstance(app), { name: 'same' }));
+  for (let index = 0; index < 5; index++)
+    made.push(await buildSnapshot(app, await buildInstance(app), { name: 'same' }));
   const query = `query ($after: String) { snapshots(first: 2, after: $after, filter: { name: { eq: "same" } },
     orderBy: { field: NAME, direction: ASC }) { nodes { id } pageInfo { hasNextPage endCursor } } }`;
   const seen: string[] = [];
-  for (let after: string | null = null; ; ) {
+  for (let after: string | null = null; ;) {
     const { snapshots }: any = await ops.query(query, { after });
     seen.push(...snapshots.nodes.map(({ id }: { id: string }) => id));
     if (!snapshots.pageInfo.hasNextPage) break;

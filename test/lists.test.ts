@@ -31,8 +31,10 @@ async function page(variables: object, id = many): Promise<any> {
 /** Every id, page by page; `between` runs after each page. */
 async function walk(size: number, backward: boolean, orderBy?: object, between?: () => Promise<unknown>) {
   const ids: string[] = [];
-  for (let cursor: string | null = null; ; ) {
-    const got = await page(backward ? { last: size, before: cursor, orderBy } : { first: size, after: cursor, orderBy });
+  for (let cursor: string | null = null; ;) {
+    const got = await page(
+      backward ? { last: size, before: cursor, orderBy } : { first: size, after: cursor, orderBy },
+    );
     const found = got.nodes.map((node: { id: string }) => node.id);
     if (backward) ids.unshift(...found);
     else ids.push(...found);

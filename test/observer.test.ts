@@ -1,10 +1,8 @@
 /** What happens on the engine past this program is shown, whatever it is, and is never undone. */
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { startTestApp, type TestClient } from './support/app';
+import type { TestClient } from './support/app';
 import { shown, uniqueWord } from './support/incus-story';
 import { observedEngines, type Observed, type ObservedEngine } from './support/observed';
-import { ask, done, ended } from './support/stories';
+import { ask, done } from './support/stories';
 import { until } from './support/until';
 
 jest.setTimeout(60_000);
@@ -43,7 +41,7 @@ describe.each(observedEngines)('what somebody does on $title', ({ open, impossib
         return JSON.stringify(last) === JSON.stringify([...expected].sort()) && snapshots.nodes;
       },
       SOON_MS,
-      `${expected.join(', ')}`,
+      expected.join(', '),
     ).catch(() => null);
     if (!found) expect(last).toEqual([...expected].sort());
     return found ?? [];
@@ -59,6 +57,25 @@ describe.each(observedEngines)('what somebody does on $title', ({ open, impossib
     await seen.deleteSnapshot(name, 'renamed');
     const [gone] = await shows(name, 'renamed MISSING EXTERNAL');
     expect(gone.id).toBe(made.id);
+  });
+
+  test('snapshots that swap their names there keep their rows', async () => {
+    const { name } = await instance();
+    await seen.makeSnapshot(name, 'left');
+    await seen.makeSnapshot(name, 'right');
+    const [left, right] = await shows(name, 'left AVAILABLE EXTERNAL', 'right AVAILABLE EXTERNAL');
+    await seen.renameSnapshot(name, 'left', 'aside');
+    await seen.renameSnapshot(name, 'right', 'left');
+    await seen.renameSnapshot(name, 'aside', 'right');
+    await until(
+      async () => {
+        const { nodes } = (await shown(ops, name)).snapshots;
+        return nodes.map(({ id }: { id: string }) => id).join() === [right.id, left.id].join();
+      },
+      SOON_MS,
+      'the names to be swapped',
+    );
+    await shows(name, 'left AVAILABLE EXTERNAL', 'right AVAILABLE EXTERNAL');
   });
 
   test('a snapshot found there can be restored, renamed and deleted like our own', async () => {

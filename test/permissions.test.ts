@@ -13,7 +13,11 @@ afterAll(() => app.stop());
 const client = (account: string): TestClient => people[account] ?? app.anonymous;
 
 /** An instance in this state, which alice may see, with one snapshot in that state. */
-async function scene({ instance = {}, snapshot = {}, busy = false }: Scene): Promise<{ instance: string; snapshot: string }> {
+async function scene({
+  instance = {},
+  snapshot = {},
+  busy = false,
+}: Scene): Promise<{ instance: string; snapshot: string }> {
   const id = await buildInstance(app, instance);
   await app.db.query(
     `insert into instance_assignments (id, user_id, instance_id, created_at)
@@ -59,7 +63,9 @@ const SHOWN = `query ($instance: ID!, $snapshot: ID!) {
   instance(id: $instance) { viewerPermissions { createSnapshot ${PERMISSION} createStatefulSnapshot ${PERMISSION} } }
   snapshot(id: $snapshot) { viewerPermissions { restore ${PERMISSION} delete ${PERMISSION} rename ${PERMISSION} update ${PERMISSION} } } }`;
 
-const cases = Object.keys(SCENES).flatMap((name) => ['alice', 'ops', 'admin'].map((account) => [name, account] as const));
+const cases = Object.keys(SCENES).flatMap((name) =>
+  ['alice', 'ops', 'admin'].map((account) => [name, account] as const),
+);
 
 test.each(cases)('an instance %s: what %s is shown as allowed is accepted, and the rest is refused as shown', async (name, account) => {
   for (const [permission, [on, mutation, input]] of Object.entries(ACTS)) {

@@ -143,7 +143,11 @@ test('a snapshot with which the instance does not start says so, and the instanc
   await writeFile(file('build-1', 'etc/app.json'), '{ "half": tru');
   const snapshotId = await take('build-1', 'broken-inside');
   const failed = await done(ops, 'restoreSnapshot', { snapshotId });
-  expect(failed).toMatchObject({ status: 'FAILED', error: { code: 'ENGINE_ERROR' }, snapshot: { status: 'AVAILABLE' } });
+  expect(failed).toMatchObject({
+    status: 'FAILED',
+    error: { code: 'ENGINE_ERROR' },
+    snapshot: { status: 'AVAILABLE' },
+  });
   expect(failed.error?.message).toContain('ERROR');
   expect((await instanceNamed('build-1')).status).toBe('ERROR');
   const { id } = await snapshotNamed('build-1', 'clean');

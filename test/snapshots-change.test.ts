@@ -49,7 +49,10 @@ describe('updateSnapshot', () => {
     expect((await update({ snapshotId })).snapshot.description).toBe('a');
     const crowd = await Promise.all(
       Array.from({ length: 12 }, (_, index) =>
-        update({ snapshotId, ...(index % 2 ? { description: `crowd ${index}` } : { expiresAt: '2099-01-01T00:00:00Z' }) }),
+        update({
+          snapshotId,
+          ...(index % 2 ? { description: `crowd ${index}` } : { expiresAt: '2099-01-01T00:00:00Z' }),
+        }),
       ),
     );
     expect(crowd.flatMap(codes)).toEqual([]);

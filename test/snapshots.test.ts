@@ -174,7 +174,11 @@ test('values out of bounds are INVALID_INPUT, and an instance that is not there 
       ['idempotencyKey', 'x'.repeat(201)],
       ['idempotencyKey', 'a\0b'],
     ]) {
-      const { userErrors } = await ask(ops, 'createSnapshot', { instanceId: cache, name: 'never', [String(field)]: value });
+      const { userErrors } = await ask(ops, 'createSnapshot', {
+        instanceId: cache,
+        name: 'never',
+        [String(field)]: value,
+      });
       expect([field, value, userErrors]).toEqual([field, value, [expect.objectContaining({ code: 'INVALID_INPUT', field: [field] })]]); // prettier-ignore
     }
     for (const id of [missingId('Instance'), 'nonsense', missingId('Snapshot'), '']) {
@@ -203,7 +207,8 @@ test('a snapshot found on the engine has no maker, no duration, and no size wher
   const path = join(app.folder, 'engine/instances/default/new-1/snapshots/by-hand');
   await mkdir(join(path, 'rootfs'), { recursive: true });
   const found = await until(async () => {
-    const query = 'query { instance(name: "new-1") { snapshots(filter: { name: { eq: "by-hand" } }) { nodes { id } } } }';
+    const query =
+      'query { instance(name: "new-1") { snapshots(filter: { name: { eq: "by-hand" } }) { nodes { id } } } }';
     return (await ops.query(query)).instance.snapshots.nodes[0];
   });
   expect(await read(found.id)).toMatchObject({

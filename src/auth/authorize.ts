@@ -5,6 +5,7 @@
 import { getDirective } from '@graphql-tools/utils';
 import {
   getDirectiveValues,
+  getVariableValues,
   GraphQLError,
   GraphQLIncludeDirective,
   GraphQLSkipDirective,
@@ -28,6 +29,9 @@ import type { Actor, Caller } from './actor';
 
 type Rule = 'public' | readonly Role[];
 type AnyField = GraphQLField<unknown, unknown>;
+
+/** Nobody needs more of them, and fragments that spread fragments can make a short document select without end. */
+const MOST_ERRORS = 100;
 
 /** What an account with a one-time password may do before it has a password of its own. */
 const BEFORE_FIRST_PASSWORD = new Set(['viewer', 'changePassword', 'signOut']);
@@ -66,9 +70,18 @@ export class Authorizer {
     const fragments = new Map(
       document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])),
     );
-    const walk: Walk = { fragments, variables, caller, clean: new Set(), errors: [] };
+    // Defaults count as well. Variables that cannot be coerced end the operation later; until then every field counts.
+    const { coerced = {} } = getVariableValues(this.schema, operation.variableDefinitions ?? [], variables);
+    const walk: Walk = {
+      fragments,
+      variables: coerced,
+      caller,
+      clean: new Set(),
+      refused: new Set(),
+      errors: new Map(),
+    };
     this.visit(walk, operation.selectionSet, root, []);
-    return walk.errors;
+    return [...walk.errors.values()];
   }
 
   /** Why this role may not call a mutation, or null when it may: for `viewerPermissions`, by the same rules. */
@@ -84,48 +97,55 @@ export class Authorizer {
     return `Only ${requires.join(' and ')} may do this; an administrator can give you access. ${this.contact}.`;
   }
 
-  private visit(walk: Walk, set: SelectionSetNode, parent: GraphQLCompositeType, path: string[]): void {
+  /** Whether nothing below is refused. */
+  private visit(walk: Walk, set: SelectionSetNode, parent: GraphQLCompositeType, path: string[]): boolean {
+    let clean = true;
     for (const selection of set.selections) {
+      if (walk.errors.size >= MOST_ERRORS) return false;
       if (!included(selection, walk.variables)) continue;
       if (selection.kind === Kind.FIELD) {
         const at = [...path, selection.alias?.value ?? selection.name.value];
-        for (const field of this.fieldsNamed(parent, selection.name.value))
-          this.judge(walk, field, at, path.length === 0);
+        for (const field of this.fieldsNamed(parent, selection.name.value)) {
+          const error = this.judge(walk.caller, field, at);
+          if (error) walk.errors.set(at.join('.'), error);
+          if (error) clean = false;
+        }
         const type = this.typeOf(parent, selection.name.value);
-        if (selection.selectionSet && type) this.visit(walk, selection.selectionSet, type, at);
+        if (selection.selectionSet && type && !this.visit(walk, selection.selectionSet, type, at)) clean = false;
         continue;
       }
       const fragment = selection.kind === Kind.FRAGMENT_SPREAD ? walk.fragments.get(selection.name.value) : selection;
-      if (fragment) this.visitFragment(walk, fragment, parent, path);
+      if (fragment && !this.visitFragment(walk, fragment, parent, path)) clean = false;
     }
+    return clean;
   }
 
-  /** A named fragment found clean once is clean everywhere, so fragments that spread fragments cost no powers of two. */
+  /** What was found of a named fragment is true of it everywhere, so fragments that spread fragments cost no powers of two. */
   private visitFragment(
     walk: Walk,
     fragment: FragmentDefinitionNode | Exclude<SelectionNode, { kind: Kind.FIELD | Kind.FRAGMENT_SPREAD }>,
     parent: GraphQLCompositeType,
     path: string[],
-  ): void {
+  ): boolean {
     const name = fragment.kind === Kind.FRAGMENT_DEFINITION ? fragment.name.value : null;
-    if (name && walk.clean.has(name)) return;
+    const place = `${name} ${path.join('.')}`;
+    if (name && walk.clean.has(name)) return true;
+    if (name && walk.refused.has(place)) return false;
     const on = fragment.typeCondition ? this.schema.getType(fragment.typeCondition.name.value) : parent;
-    const before = walk.errors.length;
-    if (isCompositeType(on)) this.visit(walk, fragment.selectionSet, on, path);
-    if (name && walk.errors.length === before) walk.clean.add(name);
+    const clean = !isCompositeType(on) || this.visit(walk, fragment.selectionSet, on, path);
+    if (name && clean) walk.clean.add(name);
+    if (name && !clean) walk.refused.add(place);
+    return clean;
   }
 
-  private judge(walk: Walk, field: AnyField, path: string[], isRoot: boolean): void {
+  private judge({ actor, badToken }: Caller, field: AnyField, path: string[]): GraphQLError | null {
     const rule = this.rules.get(field);
-    if (!rule || rule === 'public') return;
-    const { actor, badToken } = walk.caller;
-    if (!actor) walk.errors.push(unauthenticated(badToken, path));
-    else if (!rule.includes(actor.role)) walk.errors.push(this.forbidden(this.refusal(rule), rule, path));
-    else if (isRoot && mustChangePassword(actor) && !BEFORE_FIRST_PASSWORD.has(field.name)) {
-      walk.errors.push(
-        this.forbidden(`A one-time password must be changed first, with changePassword. ${this.contact}.`, rule, path),
-      );
-    }
+    if (!rule || rule === 'public') return null;
+    if (!actor) return unauthenticated(badToken, path);
+    if (!rule.includes(actor.role)) return this.forbidden(this.refusal(rule), rule, path);
+    if (path.length > 1 || !mustChangePassword(actor) || BEFORE_FIRST_PASSWORD.has(field.name)) return null;
+    const sentence = `A one-time password must be changed first, with changePassword. ${this.contact}.`;
+    return this.forbidden(sentence, rule, path);
   }
 
   private forbidden(message: string, requiredRoles: readonly Role[], path: string[]): GraphQLError {
@@ -154,8 +174,12 @@ interface Walk {
   fragments: Map<string, FragmentDefinitionNode>;
   variables: Record<string, unknown>;
   caller: Caller;
+  /** Names of fragments. */
   clean: Set<string>;
-  errors: GraphQLError[];
+  /** Names of fragments, each with the place where it is spread. */
+  refused: Set<string>;
+  /** By path. */
+  errors: Map<string, GraphQLError>;
 }
 
 function ruleOn(schema: GraphQLSchema, field: AnyField, at: string, faults: string[]): Rule | null {
@@ -172,9 +196,13 @@ function ruleOn(schema: GraphQLSchema, field: AnyField, at: string, faults: stri
 }
 
 function included(selection: SelectionNode, variables: Record<string, unknown>): boolean {
-  const skip = getDirectiveValues(GraphQLSkipDirective, selection, variables);
-  const include = getDirectiveValues(GraphQLIncludeDirective, selection, variables);
-  return skip?.if !== true && include?.if !== false;
+  try {
+    const skip = getDirectiveValues(GraphQLSkipDirective, selection, variables);
+    const include = getDirectiveValues(GraphQLIncludeDirective, selection, variables);
+    return skip?.if !== true && include?.if !== false;
+  } catch {
+    return true; // the variable has no value: execution will say so
+  }
 }
 
 function mustChangePassword(actor: Actor): boolean {

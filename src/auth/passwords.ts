@@ -13,7 +13,8 @@ export function hashPassword(password: string): Promise<string> {
 
 /** Takes as long for an account that does not exist (`passwordHash` null) as for one that does. */
 export async function passwordFits(passwordHash: string | null, password: string): Promise<boolean> {
-  const fits = await verify(passwordHash ?? (await decoy), password.slice(0, LENGTH.max + 1));
+  // A character has up to two code units: what is left out here was too long to fit anything.
+  const fits = await verify(passwordHash ?? (await decoy), password.slice(0, 2 * LENGTH.max + 1));
   return passwordHash !== null && fits;
 }
 

@@ -31,7 +31,8 @@ export class Sessions {
     const user = await this.db
       .getRepository(User)
       .createQueryBuilder('u')
-      .where('u.email = lower(:email) and u.removed_at is null', { email: email.trim() })
+      // Postgres refuses a text with a null character; no address has one.
+      .where('u.email = lower(:email) and u.removed_at is null', { email: email.trim().replaceAll('\0', ' ') })
       .getOne();
     const fits = await passwordFits(user?.passwordHash ?? null, password);
     if (!user || !fits || user.status === UserStatus.LOCKED)
@@ -81,7 +82,8 @@ export class Sessions {
     }
     const passwordHash = await hashPassword(wanted);
     return this.db.transaction(async (tx) => {
-      await tx.query(`update users set password_hash = $2, status = 'ACTIVE' where id = $1`, [user.id, passwordHash]);
+      // A lock that was put on in the meantime stays.
+      await tx.query(CHANGE_PASSWORD, [user.id, passwordHash]);
       await tx.query(`update sessions set ended_at = now() where user_id = $1 and id <> $2 and ended_at is null`, [
         user.id,
         actor.sessionId,
@@ -134,6 +136,9 @@ function parseRefreshToken(token: string): { sessionId: string; secret: string }
   const [, sessionId, secret] = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([\w-]{43})$/.exec(token) ?? [];
   return sessionId && secret ? { sessionId, secret } : null;
 }
+
+const CHANGE_PASSWORD = `
+update users set password_hash = $2, status = case status when 'INVITED' then 'ACTIVE' else status end where id = $1`;
 
 const newSecret = () => randomBytes(32).toString('base64url');
 const sha256 = (text: string) => createHash('sha256').update(text).digest();

@@ -38,7 +38,7 @@ export async function migrate(
 }
 
 /** Polls until every migration of ours is there (a newer schema is accepted); false after `seconds`. */
-export async function waitForSchema(url: string, seconds: number): Promise<boolean> {
+export async function waitForSchema(url: string, seconds: number, givenUp?: AbortSignal): Promise<boolean> {
   const newest = migrations.at(-1)?.name;
   const deadline = Date.now() + seconds * 1000;
   while (Date.now() < deadline) {
@@ -46,7 +46,7 @@ export async function waitForSchema(url: string, seconds: number): Promise<boole
       client.query('select 1 from schema_migrations where name = $1', [newest]),
     ).catch(ignoreMissingTable);
     if (found?.rowCount) return true;
-    await sleep(500);
+    await sleep(500, undefined, { signal: givenUp });
   }
   return false;
 }

@@ -1,7 +1,7 @@
 /** Apollo: GraphQL over HTTP. Its one plugin of ours authorizes before execution and sets the status of the answer. */
 import { ApolloServer, HeaderMap, type ApolloServerPlugin, type GraphQLRequestListener } from '@apollo/server';
 import { ApolloServerPluginCacheControlDisabled } from '@apollo/server/plugin/disabled';
-import type { GraphQLSchema } from 'graphql';
+import { GraphQLError, OperationTypeNode, type GraphQLSchema, type OperationDefinitionNode } from 'graphql';
 import type { Authorizer } from '../auth/authorize';
 import type { Context } from '../resolvers/context';
 import { statusOf, toFormatted, type Report } from './errors';
@@ -26,8 +26,13 @@ export function createApollo(schema: GraphQLSchema, authorizer: Authorizer, repo
 function accessAndStatus(authorizer: Authorizer, report: Report): ApolloServerPlugin<Context> {
   const listener: GraphQLRequestListener<Context> = {
     // Answers in place of execution when a field is refused: `data` is absent and nothing has been looked up.
-    responseForOperation: ({ document, operation, request, contextValue }) => {
+    responseForOperation: ({ document, operation: found, request, contextValue }) => {
+      // Apollo asks also when operationName names none; it refuses that itself, a step later.
+      const operation = found as OperationDefinitionNode | undefined;
+      if (!operation) return Promise.resolve(null);
       const errors = authorizer.authorize(document, operation, request.variables ?? {}, contextValue.caller);
+      // Executed like a query it would fail with an error of ours.
+      if (errors.length === 0 && operation.operation === OperationTypeNode.SUBSCRIPTION) errors.push(notHere());
       if (errors.length === 0) return Promise.resolve(null);
       const singleResult = { errors: errors.map((error) => toFormatted(error, report)) };
       return Promise.resolve({
@@ -38,13 +43,17 @@ function accessAndStatus(authorizer: Authorizer, report: Report): ApolloServerPl
     willSendResponse: ({ request, response }) => {
       if (response.body.kind === 'single' && response.body.singleResult.errors) {
         const modern = request.http?.headers.get('accept')?.includes('application/graphql-response+json') ?? false;
-        response.http.status =
-          keepsOwnStatus(response.http.status) ?? statusOf(response.body.singleResult.errors, modern);
+        response.http.status = keepsOwnStatus(response.http.status) ?? statusOf(response.body.singleResult, modern);
       }
       return Promise.resolve();
     },
   };
   return { requestDidStart: () => Promise.resolve(listener) };
+}
+
+function notHere(): GraphQLError {
+  const message = 'A subscription needs a WebSocket (graphql-transport-ws), or "Accept: text/event-stream".';
+  return new GraphQLError(message, { extensions: { code: 'BAD_REQUEST' } });
 }
 
 /** 405 for a mutation by GET is Apollo's to say. */

@@ -1,6 +1,6 @@
 /** Every error at the top of a response: one of the contract's codes, a correlation id, and nothing of our insides. */
 import { unwrapResolverError } from '@apollo/server/errors';
-import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import { GraphQLError, type FormattedExecutionResult, type GraphQLFormattedError } from 'graphql';
 import { RequestError } from '../errors';
 import { correlationId } from './correlation';
 
@@ -76,17 +76,19 @@ function withoutSuggestions(message: string): string {
   return message.replace(/ ?Did you mean [^?]*\?/g, '');
 }
 
-/** The HTTP status of a response with these codes. `application/json` predates the codes: most of them are 200 there. */
-export function statusOf(errors: readonly GraphQLFormattedError[], graphqlResponseJson: boolean): number {
+/** The HTTP status of a result with errors. `application/json` predates the codes: most of them are 200 there. */
+export function statusOf({ errors = [], data }: FormattedExecutionResult, graphqlResponseJson: boolean): number {
   const codes = new Set(errors.map(({ extensions }) => String(extensions?.code)));
   const first = [...STATUSES].find(([code]) => codes.has(code));
-  if (!first) return 200;
+  // Without data nothing was executed: it is the request's variables that are no good.
+  if (!first) return graphqlResponseJson && data === undefined && codes.has('BAD_USER_INPUT') ? 400 : 200;
   const [code, status] = first;
   return graphqlResponseJson || ALWAYS.has(code) ? status : 200;
 }
 
 const STATUSES = new Map([
   ['SERVICE_UNAVAILABLE', 503],
+  ['INTERNAL_SERVER_ERROR', 500],
   ['UNAUTHENTICATED', 401],
   ['FORBIDDEN', 403],
   ['BAD_REQUEST', 400],

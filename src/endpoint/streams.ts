@@ -7,6 +7,7 @@ import {
   subscribe,
   validate,
   type ExecutionArgs,
+  type ExecutionResult,
   type FormattedExecutionResult,
   type GraphQLFormattedError,
   type GraphQLSchema,
@@ -68,8 +69,8 @@ export class Streams {
       onSubscribe: async ({ raw }, params) => {
         const caller = await this.shared.actors.identify(raw.headers.authorization);
         const prepared = this.prepare(params, caller);
-        // The library types contexts and errors more narrowly than it uses them.
-        return (isRefusal(prepared) ? { errors: this.format(prepared) } : prepared) as never;
+        // The library types contexts more narrowly than it uses them.
+        return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },
       onNext: (_context, _request, result) => this.formatted(result) as never,
     });
@@ -121,6 +122,11 @@ export class Streams {
 
 function isRefusal(prepared: ExecutionArgs | readonly GraphQLError[]): prepared is readonly GraphQLError[] {
   return Array.isArray(prepared);
+}
+
+/** As a stream of one event; the library knows no result without data. */
+async function* refusal(errors: readonly GraphQLError[]): AsyncGenerator<ExecutionResult, void> {
+  yield await Promise.resolve({ errors });
 }
 
 function withCode(error: GraphQLError, code: string): GraphQLError {

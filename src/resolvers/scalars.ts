@@ -33,11 +33,7 @@ function moved(now: Date, found: RegExpExecArray): Date {
     .slice(2)
     .map((part) => (found[1] ? -1 : 1) * Number(part || 0));
   const time = new Date(now);
-  time.setUTCFullYear(
-    time.getUTCFullYear() + years,
-    time.getUTCMonth() + months,
-    time.getUTCDate() + weeks * 7 + days,
-  );
+  time.setUTCFullYear(time.getUTCFullYear() + years, time.getUTCMonth() + months, time.getUTCDate() + weeks * 7 + days);
   time.setTime(time.getTime() + ((hours * 60 + minutes) * 60 + seconds) * 1000);
   return time;
 }

@@ -98,9 +98,11 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => ChangePasswordInput, { description: 'The passwords.' }) input: ChangePasswordInput,
   ): Promise<ChangePasswordPayload> {
-    return answer(context, async () => ({
-      viewer: await this.sessions.changePassword(context.actor, input.currentPassword, input.newPassword),
-    }));
+    return answer(context, async () => {
+      const viewer = await this.sessions.changePassword(context.actor, input.currentPassword, input.newPassword);
+      context.become({ ...context.actor, status: viewer.status });
+      return { viewer };
+    });
   }
 }
 

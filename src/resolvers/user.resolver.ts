@@ -230,7 +230,9 @@ export class UserResolver {
     @Ctx() context: Context,
     @Args(() => InstancesArgs) args: InstancesArgs,
   ): Promise<Connection<Instance> | null> {
-    return knowsAll(context, user) ? context.reads.listBelow(ASSIGNED_INSTANCES, 'a.user_id', user.id, args) : null;
+    // A one-time password opens nothing but the way to a password of one's own.
+    const mayLook = knowsAll(context, user) && context.actor.status !== UserStatus.INVITED;
+    return mayLook ? context.reads.listBelow(ASSIGNED_INSTANCES, 'a.user_id', user.id, args) : null;
   }
 }
 

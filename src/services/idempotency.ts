@@ -22,9 +22,13 @@ export async function once<T>(
   const { idempotencyKey: key, ...input } = wish;
   if (key === null || key === undefined) return { result: await work(), replayed: false };
   if (key === '' || key.length > KEY_LENGTH || key.includes('\0')) {
-    throw new AppError(UserErrorCode.INVALID_INPUT, `An idempotency key has 1 to ${KEY_LENGTH} characters, none of them null.`, {
-      field: ['idempotencyKey'],
-    });
+    throw new AppError(
+      UserErrorCode.INVALID_INPUT,
+      `An idempotency key has 1 to ${KEY_LENGTH} characters, none of them null.`,
+      {
+        field: ['idempotencyKey'],
+      },
+    );
   }
   const hash = createHash('sha256').update(canonical(input)).digest();
   const owner = [actor.userId, mutation, key];

@@ -11,7 +11,7 @@ import { AppError, UserErrorCode } from '../errors';
 import { once } from './idempotency';
 import { accept } from './operations';
 import { obstacleToDelete } from './permissions';
-import { itemOf, visibleSnapshot } from './snapshots';
+import { itemOf, visibleSnapshot } from './snapshot-rows';
 
 export const MAX_SNAPSHOT_IDS = 100;
 

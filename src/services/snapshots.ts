@@ -5,17 +5,16 @@ import type { Request } from '../auth/actor';
 import { announce } from '../db/events';
 import { columnsOf, findRow, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
-import { OperationKind, OperationStatus, SnapshotStatus } from '../entities/enums';
-import { Instance } from '../entities/instance';
-import { Operation, type OperationItem } from '../entities/operation';
+import { OperationKind } from '../entities/enums';
+import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
-import { AppError, UserErrorCode } from '../errors';
-import { INSTANCES, SNAPSHOTS, type Listing } from '../read/lists';
-import { byIdStatement } from '../read/statement';
+import { AppError, invalidInput, notFound, UserErrorCode } from '../errors';
+import { INSTANCES } from '../read/lists';
 import { once } from './idempotency';
 import { judgeName } from './names';
 import { accept } from './operations';
 import { obstacleToCreate, obstacleToDelete, obstacleToRename, obstacleToRestore } from './permissions';
+import { insertPending, itemOf, named, nameTaken, visible, visibleSnapshot } from './snapshot-rows';
 
 export interface CreateSnapshot {
   instanceId: string | null;
@@ -84,7 +83,7 @@ export class Snapshots {
       refuse(obstacleToRestore(instance, snapshot));
       const restoreMemory = wish.restoreMemory ?? snapshot.stateful;
       if (restoreMemory && !snapshot.stateful) {
-        throw invalid('restoreMemory', `${snapshot.name} is stateless: it holds no memory to restore.`);
+        throw invalidInput('restoreMemory', `${snapshot.name} is stateless: it holds no memory to restore.`);
       }
       const work = onSnapshot(request, wish, OperationKind.SNAPSHOT_RESTORE, snapshot);
       return { snapshot, operation: await accept(tx, { ...work, input: { restoreMemory } }) };
@@ -161,70 +160,6 @@ export class Snapshots {
   }
 }
 
-/** The snapshot and its instance; NOT_FOUND, in the same words, when it is hidden or missing. */
-export async function visibleSnapshot(
-  tx: EntityManager,
-  request: Request,
-  snapshotId: string | null,
-): Promise<{ snapshot: Snapshot; instance: Instance }> {
-  const snapshot = await visible(tx, request, SNAPSHOTS, snapshotId, 'snapshotId', 'snapshot');
-  const instance = await findRow(tx, Instance, snapshot.instanceId);
-  if (!instance) throw new Error('a snapshot without its instance');
-  return { snapshot, instance };
-}
-
-/** One item of an operation that deletes. */
-export function itemOf(snapshot: Snapshot): OperationItem {
-  return { snapshotId: snapshot.id, snapshotName: snapshot.name, status: OperationStatus.QUEUED, error: null };
-}
-
-async function visible<T extends object>(
-  tx: EntityManager,
-  { actor }: Request,
-  listing: Listing<T>,
-  id: string | null,
-  field: string,
-  what: string,
-): Promise<T> {
-  const { sql, values } = byIdStatement(tx.dataSource, actor, listing, id ? [id] : []);
-  const [row] = await queryEntities(tx, listing.entity, sql, values);
-  if (!row) throw notFound(field, what);
-  return row;
-}
-
-async function insertPending(
-  tx: EntityManager,
-  { actor }: Request,
-  instance: Instance,
-  wish: CreateSnapshot,
-  operationId: string,
-): Promise<Snapshot> {
-  const [snapshot] = await queryEntities(tx, Snapshot, INSERT(columnsOf(tx, Snapshot, 's')), [
-    uuidv7(),
-    instance.id,
-    wish.name,
-    wish.stateful === true,
-    wish.description ?? null,
-    wish.expiresAt ?? null,
-    actor.userId,
-    operationId,
-  ]);
-  if (snapshot) return snapshot;
-  const existing = await named(tx, instance.id, wish.name);
-  if (existing) throw nameTaken(existing);
-  throw new AppError(UserErrorCode.INSTANCE_BUSY, 'The name was in use a moment ago.', { remediation: 'Ask again.' });
-}
-
-async function named(tx: EntityManager, instanceId: string, name: string): Promise<Snapshot | undefined> {
-  const [existing] = await queryEntities(
-    tx,
-    Snapshot,
-    `select ${columnsOf(tx, Snapshot, 's')} from snapshots s where instance_id = $1 and name = $2 and status <> 'MISSING'`,
-    [instanceId, name],
-  );
-  return existing;
-}
-
 function onSnapshot(
   request: Request,
   wish: { idempotencyKey?: string | null },
@@ -246,27 +181,15 @@ function refuse(obstacle: AppError | null): void {
   if (obstacle) throw obstacle;
 }
 
-function nameTaken(existing: Snapshot): AppError {
-  return new AppError(UserErrorCode.NAME_TAKEN, `This instance has a snapshot named ${existing.name} already.`, {
-    field: ['name'],
-    remediation: 'Choose another name, or delete or rename the existing snapshot.',
-    detail: { existing },
-  });
-}
-
 function judgeDescription(description: string | null | undefined): void {
   if ((description?.length ?? 0) > LONGEST_DESCRIPTION)
-    throw invalid('description', `A description has at most ${LONGEST_DESCRIPTION} characters.`);
-  if (description?.includes('\0')) throw invalid('description', 'A description cannot hold a null character.');
+    throw invalidInput('description', `A description has at most ${LONGEST_DESCRIPTION} characters.`);
+  if (description?.includes('\0')) throw invalidInput('description', 'A description cannot hold a null character.');
 }
 
 function judgeExpiry(expiresAt: Date | null | undefined): void {
   if (expiresAt && expiresAt.getTime() <= Date.now())
-    throw invalid('expiresAt', 'The time of expiry has passed already.');
-}
-
-function notFound(field: string, what: string): AppError {
-  return new AppError(UserErrorCode.NOT_FOUND, `There is no such ${what}.`, { field: [field] });
+    throw invalidInput('expiresAt', 'The time of expiry has passed already.');
 }
 
 function versionConflict(): AppError {
@@ -275,19 +198,6 @@ function versionConflict(): AppError {
     remediation: 'Read it again, and give its new version.',
   });
 }
-
-function invalid(field: string, message: string): AppError {
-  return new AppError(UserErrorCode.INVALID_INPUT, message, { field: [field] });
-}
-
-const INSERT = (columns: string) => `
-with s as (
-  insert into snapshots (id, instance_id, name, stateful, description, expires_at, created_by_id,
-    created_by_operation_id, status, origin, created_at)
-  values ($1, $2, $3, $4, $5, $6, $7, $8, '${SnapshotStatus.PENDING}', 'MANUAL', now())
-  on conflict (instance_id, name) where status <> 'MISSING' do nothing
-  returning *
-) select ${columns} from s`;
 
 /** What is absent is not even read: another change at the same moment stays. */
 const UPDATE = (columns: string) => `

@@ -9,7 +9,7 @@ import { inTransaction } from '../db/transaction';
 import { Role, UserStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import { User } from '../entities/user';
-import { AppError, UserErrorCode } from '../errors';
+import { AppError, invalidInput, notFound, UserErrorCode } from '../errors';
 
 export interface CreateUser {
   email: string;
@@ -29,7 +29,7 @@ export interface Assignment {
   instanceId: string | null;
 }
 
-const EMAIL = /^[^\s@]{1,64}@[^\s@]{1,189}$/;
+const EMAIL = /^[^\s@\0]{1,64}@[^\s@\0]{1,189}$/;
 
 export class Users {
   constructor(private readonly db: DataSource) {}
@@ -43,7 +43,7 @@ export class Users {
   /** Makes an account that is in use at once, with a password that was agreed on elsewhere. */
   async insert({ email, displayName, role }: CreateUser, password: string, status: UserStatus): Promise<User> {
     const address = email.trim().toLowerCase();
-    if (!EMAIL.test(address)) throw invalid('email', 'This is not an e-mail address.');
+    if (!EMAIL.test(address)) throw invalidInput('email', 'This is not an e-mail address.');
     const name = displayName?.trim() ?? address.replace(/@.*/, '');
     judgeDisplayName(name);
     const passwordHash = await hashPassword(password);
@@ -53,7 +53,7 @@ export class Users {
       [uuidv7(), address, name, role, status, passwordHash],
     );
     const user = await findRow(this.db, User, inserted[0]?.id ?? null);
-    if (!user) throw invalid('email', 'There is an account with this e-mail address already.');
+    if (!user) throw invalidInput('email', 'There is an account with this e-mail address already.');
     return user;
   }
 
@@ -63,10 +63,10 @@ export class Users {
     return this.change(wish.userId, async (tx, user) => {
       const status = wish.status ?? user.status;
       if (status === UserStatus.INVITED && user.status !== UserStatus.INVITED) {
-        throw invalid('status', 'An account that has a password of its own cannot be INVITED again.');
+        throw invalidInput('status', 'An account that has a password of its own cannot be INVITED again.');
       }
       if (user.status === UserStatus.INVITED && status === UserStatus.ACTIVE) {
-        throw invalid('status', 'An INVITED account becomes ACTIVE when its one-time password is changed.');
+        throw invalidInput('status', 'An INVITED account becomes ACTIVE when its one-time password is changed.');
       }
       await tx.query('update users set display_name = $2, role = $3, status = $4 where id = $1', [
         user.id,
@@ -158,13 +158,5 @@ async function present(tx: EntityManager, userId: string | null): Promise<User> 
 
 function judgeDisplayName(name: string): void {
   if (name.length < 1 || name.length > 200 || name.includes('\0'))
-    throw invalid('displayName', 'A name has 1 to 200 characters.');
-}
-
-function notFound(field: string, what: string): AppError {
-  return new AppError(UserErrorCode.NOT_FOUND, `There is no such ${what}.`, { field: [field] });
-}
-
-function invalid(field: string, message: string): AppError {
-  return new AppError(UserErrorCode.INVALID_INPUT, message, { field: [field] });
+    throw invalidInput('displayName', 'A name has 1 to 200 characters.');
 }

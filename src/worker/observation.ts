@@ -29,6 +29,8 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
   const busy = new Set(
     (await tx.query<{ id: string }[]>(BUSY, [known.map(({ id }) => id), look.at])).map(({ id }) => id),
   );
+  // They were seen, so they are not absent, whatever else is true of them.
+  await tx.query('update instances set observed_at = $2 where id = any($1) and observed_at < $2', [[...busy], look.at]);
   const free = seen.filter(({ uid }) => !busy.has(byUid.get(uid)?.id ?? ''));
   const instances = free.map((facts) => toInstance(facts, look, byUid.get(facts.uid)?.id));
   await tx.query(UPSERT, [JSON.stringify(instances)]);
@@ -113,8 +115,9 @@ async function snapshotsOf(tx: EntityManager, instanceIds: string[]): Promise<Sn
 }
 
 async function writeSnapshots(tx: EntityManager, changes: SnapshotChanges, { at }: Look): Promise<void> {
-  // Names are given up before they are taken again: a partial unique index holds at every statement.
-  if (changes.missing.length > 0) await tx.query(MISSING, [changes.missing]);
+  // Names are given up before they are taken again: the unique index holds for each row by itself, and leaves MISSING out.
+  const givesUpName = [...changes.missing, ...changes.renamed];
+  if (givesUpName.length > 0) await tx.query(MISSING, [givesUpName]);
   if (changes.seen.length > 0) await tx.query(SEEN, [JSON.stringify(changes.seen), at]);
   if (changes.found.length > 0) await tx.query(FOUND, [JSON.stringify(changes.found), at]);
 }

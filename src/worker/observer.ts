@@ -139,10 +139,16 @@ export class Observer {
     for (const at of places) {
       const look = { engineId: this.engineId ?? '', at: await databaseTime(this.parts.db) };
       const facts = await this.parts.engine.findInstance(at, signal);
-      // Deleted, or renamed: only a whole look can tell which, and what became of the rest.
-      if (facts) await this.record(look, [facts]);
+      // Deleted, renamed, or another in its place: only a whole look can tell which, and what became of the rest.
+      if (facts && !(await this.isAnother(facts))) await this.record(look, [facts]);
       else this.again(null, SETTLE_MS);
     }
+  }
+
+  /** Whether a row says that another instance stands where this one was found. */
+  private async isAnother({ project, name, uid }: InstanceFacts): Promise<boolean> {
+    const rows = await this.parts.db.query<unknown[]>(ANOTHER_THERE, [this.engineId, project, name, uid]);
+    return rows.length > 0;
   }
 
   private async record(look: Look, seen: InstanceFacts[]): Promise<void> {
@@ -223,6 +229,9 @@ with known as (
   select $1, $2, $3, $4, $5, $6 where not exists (select from known) returning id
 )
 select id from known union all select id from made`;
+
+const ANOTHER_THERE = `
+select from instances where engine_id = $1 and project = $2 and name = $3 and uid <> $4 and status <> 'DELETED'`;
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return sleep(ms, undefined, { signal }).catch(() => undefined);

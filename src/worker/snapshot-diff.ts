@@ -9,6 +9,8 @@ export interface SnapshotChanges {
   missing: string[];
   /** Rows that were seen, under the name they bear now. */
   seen: { id: string; name: string; sizeBytes: number | null }[];
+  /** Those of them that bore another name before. */
+  renamed: string[];
   /** Snapshots that no row is about. */
   found: {
     id: string;
@@ -29,7 +31,7 @@ export function compareSnapshots(
   instances: { instanceId: string; seen: SnapshotFacts[] }[],
   rows: readonly Row[],
 ): SnapshotChanges {
-  const changes: SnapshotChanges = { missing: [], seen: [], found: [], touched: new Set() };
+  const changes: SnapshotChanges = { missing: [], seen: [], renamed: [], found: [], touched: new Set() };
   const byInstance = new Map<string, Row[]>();
   for (const row of rows) byInstance.set(row.instanceId, [...(byInstance.get(row.instanceId) ?? []), row]);
   for (const { instanceId, seen } of instances) compareOne(instanceId, seen, byInstance.get(instanceId) ?? [], changes);
@@ -43,6 +45,7 @@ function compareOne(instanceId: string, seen: SnapshotFacts[], rows: Row[], chan
     if (row) {
       unmatched.delete(row);
       changes.seen.push({ id: row.id, name: facts.name, sizeBytes: facts.sizeBytes ?? null });
+      if (row.name !== facts.name) changes.renamed.push(row.id);
       const news = row.name !== facts.name || row.status === SnapshotStatus.MISSING;
       if (news || (facts.sizeBytes ?? row.sizeBytes) !== row.sizeBytes) changes.touched.add(instanceId);
     }

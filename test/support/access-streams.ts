@@ -19,7 +19,9 @@ export async function overWebSocket(client: TestClient, query: string, wanted = 
         {
           next: (event) => {
             stream.events.push(event as Stream['events'][number]);
-            if (stream.events.length === wanted) resolve(unsubscribe());
+            if (stream.events.length < wanted) return;
+            unsubscribe();
+            resolve();
           },
           error: (errors) => {
             stream.refused = errors as Stream['refused'];

@@ -1,9 +1,9 @@
 /** The demo data as the tests of access see it: who calls, what is looked for, and what the database was asked. */
 import { randomBytes } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
-import { startTestApp, type GraphqlResponse, type TestApp, type TestClient } from './app';
 import type { CallerName } from './access-table';
 import type { Values } from './access-walk';
+import { startTestApp, type GraphqlResponse, type TestApp, type TestClient } from './app';
 import { done, instanceId } from './stories';
 
 export interface World {
@@ -57,10 +57,15 @@ export function told(answer: GraphqlResponse): unknown {
 }
 
 /** The statements that `work` made the program run, in order of their text, without their values. */
-export async function statementsOf<T>(app: TestApp, work: () => Promise<T>): Promise<{ result: T; statements: string[] }> {
+export async function statementsOf<T>(
+  app: TestApp,
+  work: () => Promise<T>,
+): Promise<{ result: T; statements: string[] }> {
   const seen: string[] = [];
   const { logger } = app.db;
-  app.db.logger = Object.assign(Object.create(logger) as typeof logger, { logQuery: (text: string) => void seen.push(text) });
+  app.db.logger = Object.assign(Object.create(logger) as typeof logger, {
+    logQuery: (text: string) => void seen.push(text),
+  });
   try {
     return { result: await work(), statements: seen.sort() };
   } finally {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { migrate } from '../../src/db/migrate';
 import { installQueue } from '../../src/worker/worker';
+import { until } from './until';
 
 const TEMPLATE = 'keyframe_test_template';
 /** Making the template, and cloning it (which nobody may be connected to), happens one at a time. */
@@ -24,8 +25,22 @@ export async function createDatabase({ empty = false } = {}): Promise<TestDataba
   return {
     url: on(given('KEYFRAME_TEST_DATABASE_URL'), name),
     migrationUrl: on(given('KEYFRAME_TEST_MIGRATION_URL'), name),
-    drop: () => asOwner((owner) => owner.query(`drop database if exists ${name} with (force)`)),
+    drop: () => dropDatabase(name),
   };
+}
+
+/** Only a superuser may end an autovacuum worker that happens to be in the database; it leaves by itself. */
+async function dropDatabase(name: string): Promise<void> {
+  const gone = async () => {
+    try {
+      await asOwner((owner) => owner.query(`drop database if exists ${name} with (force)`));
+      return true;
+    } catch (error) {
+      if ((error as { code?: string }).code === '42501') return false;
+      throw error;
+    }
+  };
+  await until(gone, 10_000, 'the end of the database');
 }
 
 /** Removes what the runs of a server that others use as well would leave behind. */

@@ -38,8 +38,7 @@ export const observedEngines: ObservedEngine[] = [
 
 async function openLocal(options: TestAppOptions = {}): Promise<Observed> {
   const app = await startTestApp(options);
-  const path = (instance: string, ...rest: string[]) =>
-    join(app.folder, 'engine/instances/default', instance, ...rest);
+  const path = (instance: string, ...rest: string[]) => join(app.folder, 'engine/instances/default', instance, ...rest);
   return {
     app,
     makeInstance: (name) => app.local.createInstance('default', name),
@@ -79,13 +78,17 @@ async function openIncus(way: (typeof incusWays)[number], options: TestAppOption
       made.add(newName);
       await raw.call('POST', raw.url(at(name)), { name: newName });
     },
-    deleteInstance: async (name) => void (await raw.call('DELETE', raw.url(at(name)))),
+    deleteInstance: async (name) => {
+      await raw.call('DELETE', raw.url(at(name)));
+    },
     power: (name, action) => power(raw, at(name), action),
     makeSnapshot: (instance, name) => raw.makeSnapshot(at(instance), name),
-    renameSnapshot: async (instance, name, newName) =>
-      void (await raw.call('POST', raw.url(at(instance), `/snapshots/${name}`), { name: newName })),
-    deleteSnapshot: async (instance, name) =>
-      void (await raw.call('DELETE', raw.url(at(instance), `/snapshots/${name}`))),
+    renameSnapshot: async (instance, name, newName) => {
+      await raw.call('POST', raw.url(at(instance), `/snapshots/${name}`), { name: newName });
+    },
+    deleteSnapshot: async (instance, name) => {
+      await raw.call('DELETE', raw.url(at(instance), `/snapshots/${name}`));
+    },
     snapshots: async (instance) => {
       const { metadata } = await raw.call('GET', raw.url(at(instance), '/snapshots', 'recursion=1'));
       return (metadata as unknown as { name: string }[]).map(({ name }) => name).sort();

@@ -1,0 +1,24 @@
+/** What the documents say is held against the schema and the tests. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse, validate } from 'graphql';
+import { createSchema } from '../src/schema';
+
+const guide = readFileSync(join(__dirname, '../docs/snapshots.md'), 'utf8');
+const schema = createSchema();
+
+const queries = [...guide.matchAll(/```graphql\n([\s\S]+?)```/g)].map(([, text = '']) => text);
+const proofs = [...guide.matchAll(/> Test: _(.+)_/g)].map(([, name = '']) => name);
+
+test('every query of the guide runs on the schema', () => {
+  for (const query of queries) expect([query, validate(schema, parse(query))]).toEqual([query, []]);
+});
+
+test('every test that the guide names exists, and every query has one', () => {
+  const sources = readdirSync(__dirname)
+    .filter((file) => file.endsWith('.test.ts') && file !== 'docs.test.ts')
+    .map((file) => readFileSync(join(__dirname, file), 'utf8'))
+    .join('\n');
+  expect(proofs.filter((name) => !sources.includes(name))).toEqual([]);
+  expect(proofs).toHaveLength(queries.length);
+});
