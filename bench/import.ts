@@ -8,6 +8,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
+import { WebSocketServer } from 'ws';
 import { onPostgres } from './support';
 
 const COUNT = Number(process.argv[2] ?? 10_000);
@@ -44,6 +45,8 @@ function instance(index: number): object {
   }; // prettier-ignore
 }
 
+const NOT_FOUND = { type: 'error', error_code: 404, error: 'not found' };
+
 async function serveInstances(response: ServerResponse): Promise<void> {
   response.write('{"type":"sync","status":"Success","status_code":200,"metadata":[');
   for (let index = 0; index < COUNT; index += 1) {
@@ -66,14 +69,12 @@ async function main(): Promise<void> {
         api_extensions: ['instance_all_projects'],
         environment: { server: 'incus', server_version: '6.0.4', server_name: 'fake' },
       };
-      response.end(
-        JSON.stringify(
-          pathname === '/1.0'
-            ? { type: 'sync', status_code: 200, metadata }
-            : { type: 'error', error_code: 404, error: 'not found' },
-        ),
-      );
+      const project = { name: 'default', config: {} };
+      const known: Partial<Record<string, object>> = { '/1.0': metadata, '/1.0/projects/default': project };
+      const found = known[pathname];
+      response.end(JSON.stringify(found ? { type: 'sync', status_code: 200, metadata: found } : NOT_FOUND));
     }).listen(socket);
+    const events = new WebSocketServer({ server: fake }); // open, and silent
     await once(fake, 'listening');
     const started = Date.now();
     const child = spawn(process.execPath, ['dist/main.js'], {
@@ -82,13 +83,13 @@ async function main(): Promise<void> {
     });
     const client = new Client({ connectionString: postgres.url });
     await client.connect();
-    let begun = 0;
-    for (let count = 0; count < COUNT && Date.now() - started < 120_000; await sleep(100)) {
+    let count = 0;
+    while (count < COUNT && Date.now() - started < 120_000) {
+      await sleep(100);
       const { rows } = await client.query<{ instances: number; snapshots: number }>(
         `select (select count(*)::int from instances) as instances, (select count(*)::int from snapshots) as snapshots`,
       ).catch(() => ({ rows: [] })); // prettier-ignore
       count = rows[0]?.snapshots === COUNT * SNAPSHOTS ? rows[0].instances : 0;
-      if (!begun && rows[0]?.instances) begun = Date.now();
     }
     const seconds = (Date.now() - started) / 1000;
     await sleep(2000);
@@ -99,6 +100,7 @@ async function main(): Promise<void> {
     child.kill('SIGTERM');
     await once(child, 'exit');
     await client.end();
+    events.close();
     fake.close();
     fake.closeAllConnections();
   });

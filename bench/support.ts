@@ -43,7 +43,7 @@ export async function onPostgres(work: (bench: Bench) => Promise<void>): Promise
     KEYFRAME_DATA_DIR: join(folder, 'data'),
     KEYFRAME_DEMO: '0',
     JWT_SECRET: randomBytes(32).toString('hex'),
-    LOG_LEVEL: 'silent',
+    LOG_LEVEL: process.env.LOG_LEVEL ?? 'silent',
     PORT: '0',
   };
   try {

@@ -10,12 +10,14 @@ import { Role } from './entities/enums';
 const STOP_WITHIN_MS = 10_000;
 const EXIT = { software: 70, unavailable: 69, configuration: 78 } as const;
 
+const UNKNOWN_HOST = 'HOST is not a name that this machine knows; set it to an address, or to 0.0.0.0 for all of them.';
 /** Why the address that was asked for cannot be had. */
 const LISTEN_FAULTS: Partial<Record<string, string>> = {
   EADDRINUSE: 'The port is taken by another program; set PORT to a free one (0 picks one).',
   EACCES: 'This user may not listen on that port; set PORT to one above 1023.',
   EADDRNOTAVAIL: 'HOST is not an address of this machine; set it to one that is, or to 0.0.0.0 for all of them.',
-  ENOTFOUND: 'HOST is not a name that this machine knows; set it to an address, or to 0.0.0.0 for all of them.',
+  ENOTFOUND: UNKNOWN_HOST,
+  EAI_AGAIN: UNKNOWN_HOST,
 };
 
 const program = new Command('keyframe')
@@ -58,9 +60,9 @@ async function start(role: ProcessRole): Promise<void> {
     if (told.signal.aborted) process.exit(0);
     throw error;
   });
-  const end = () => void app.stop().then(() => process.exit(0));
+  const end = () => app.stop().then(() => process.exit(0));
   if (role === 'migrate') return end();
-  told.signal.addEventListener('abort', end);
+  told.signal.addEventListener('abort', () => void end());
   announce(app);
 }
 

@@ -104,7 +104,7 @@ test('a body beyond the published limit is refused with 413, one just below it i
     return body.padEnd(bytes, ' ');
   };
   expect(await call('/graphql', { body: padded(apiInfo.limits.maxBodyBytes) })).toMatchObject({ status: 200 });
-  const answer = await call('/graphql', { body: padded(apiInfo.limits.maxBodyBytes + 1) });
+  const answer = await call('/graphql', { body: padded(Number(apiInfo.limits.maxBodyBytes) + 1) });
   expect([answer.status, codesOf(answer)]).toEqual([413, ['BAD_REQUEST']]);
 });
 

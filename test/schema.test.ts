@@ -177,7 +177,7 @@ test('every time is shown in UTC with three digits of a second, and every size a
       operations { nodes { createdAt startedAt finishedAt steps { startedAt finishedAt } } } } } }`);
     const times: string[] = [];
     const sizes: unknown[] = [];
-    JSON.stringify(answer, (key, value: unknown) => {
+    JSON.stringify(answer, (key, value: any) => {
       if (key.endsWith('At') && value !== null) times.push(String(value));
       if (key === 'sizeBytes' && value !== null) sizes.push(value);
       return value;

@@ -14,7 +14,7 @@ const sockets: Client[] = [];
 
 /** How often somebody listens to changes at this moment: what a client that left must not do. */
 let listening = 0;
-const realOn = Reflect.get(Events.prototype, 'on') as (this: Events, ...args: Parameters<Events['on']>) => () => void;
+const realOn: (this: Events, ...args: Parameters<Events['on']>) => () => void = Reflect.get(Events.prototype, 'on');
 beforeAll(async () => {
   Events.prototype.on = function (...args) {
     const off = realOn.apply(this, args);

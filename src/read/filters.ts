@@ -8,7 +8,9 @@ const COMPARISONS: Record<string, (column: string, value: unknown, params: Param
   eq: (column, value, params) => `${column} = ${params.add(value)}`,
   in: (column, value, params) => `${column} = any(${params.add(value)})`,
   startsWith: (column, value, params) => `starts_with(${column}, ${params.add(value)})`,
-  contains: (column, value, params) => `position(lower(${params.add(value)}) in lower(${column})) > 0`,
+  // Names sort by bytes (collate "C"), whose lower() knows ASCII only: case is the database's own affair.
+  contains: (column, value, params) =>
+    `position(lower(${params.add(value)}::text) in lower(${column} collate "default")) > 0`,
   gte: (column, value, params) => `${column} >= ${params.add(value)}`,
   lt: (column, value, params) => `${column} < ${params.add(value)}`,
 };

@@ -14,7 +14,7 @@ import { databaseTime, recordAbsences, recordLook, type Look } from './observati
 import type { Parts } from './run';
 
 /** How many instances one transaction brings up to date. */
-const BATCH = 200;
+const BATCH = 100;
 /** Events come in bursts: one look serves all that arrive within this time. */
 const SETTLE_MS = 50;
 const RETRY_MS = 1000;

@@ -40,8 +40,13 @@ export async function overWebSocket(client: TestClient, query: string, wanted = 
   return stream;
 }
 
-/** As server-sent events; an answer that is no stream counts as one event. */
-export async function overSse(client: TestClient, query: string, wanted = 1): Promise<Stream & { status: number }> {
+/** As server-sent events; `onFirst` is called once something was heard and more is awaited. */
+export async function overSse(
+  client: TestClient,
+  query: string,
+  wanted = 1,
+  onFirst?: () => Promise<unknown>,
+): Promise<Stream & { status: number }> {
   const abort = new AbortController();
   const response = await fetch(`${client.url}/graphql`, {
     method: 'POST',
@@ -62,6 +67,7 @@ export async function overSse(client: TestClient, query: string, wanted = 1): Pr
     stream.events = messages.flatMap((message) => eventOf(message) ?? []);
     stream.completed = messages.some((message) => message.startsWith('event: complete'));
     if (stream.completed || stream.events.length >= wanted) break;
+    if (stream.events.length > 0) await onFirst?.();
   }
   abort.abort();
   return stream;

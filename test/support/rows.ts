@@ -63,7 +63,9 @@ export async function hold({ db }: TestApp, instance: string): Promise<{ id: str
   });
   return {
     id: toGlobalId('Operation', id),
-    release: async () => void (await db.query('delete from operations where id = $1', [id])),
+    release: async () => {
+      await db.query('delete from operations where id = $1', [id]);
+    },
   };
 }
 

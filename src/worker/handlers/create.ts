@@ -19,6 +19,8 @@ export const create: Handler = async (work) => {
     if (error instanceof EngineError && error.code === 'UNAVAILABLE') throw new NotStarted(error);
     const left = await work.engine.findSnapshot(ref, work.signal);
     if (left && !isRefusalOfName(error)) return suspect(work, error);
+    // The engine may have ended only now what an earlier attempt began.
+    if (left && work.actedBefore) return suspect(work, interrupted());
     throwIfNotStarted(error, work.operation.attempts);
     return refused(work, error);
   }

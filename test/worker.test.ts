@@ -1,0 +1,254 @@
+/** A worker may lose its claim at any time, and every operation may be run again: neither does anything twice. */
+import type { EntityManager } from 'typeorm';
+import { inTransaction } from '../src/db/transaction';
+import { OperationKind } from '../src/entities/enums';
+import { beginStep, claim, ClaimLost, finish, release, writeItems, type Claim } from '../src/services/operations';
+import { recordAbsences, recordLook } from '../src/worker/observation';
+import { runOperation } from '../src/worker/run';
+import { cache, find, signal, web } from './support/local-engine';
+import { JOB, WorkerBench } from './support/worker-bench';
+
+let bench: WorkerBench;
+beforeAll(async () => {
+  bench = await WorkerBench.open();
+});
+afterAll(() => bench.close());
+
+let count = 0;
+const fresh = (): string => `s-${(count += 1)}`;
+
+/** The names of an instance's snapshots on the engine. */
+const onEngine = async (at = cache): Promise<string[]> =>
+  (await find(bench.local.engine, at)).snapshots.map(({ name }) => name);
+
+describe('a claim on an operation', () => {
+  /** A claim, and the one by which the same job took the operation up again. */
+  async function twoClaims(): Promise<{ stale: Claim; current: Claim; operationId: string; snapshotId: string }> {
+    const { operationId, snapshotId } = await bench.pending(cache, fresh());
+    const stale = await claim(bench.db, operationId, JOB);
+    const current = await claim(bench.db, operationId, JOB);
+    if (!stale || !current) throw new Error('the operation could not be claimed');
+    return { stale, current, operationId, snapshotId };
+  }
+
+  test('is held by one job; the same job takes it up again, under another token', async () => {
+    const { stale, current, operationId } = await twoClaims();
+    expect(stale.token).not.toBe(current.token);
+    expect(await claim(bench.db, operationId, 'another')).toBeNull();
+    // One whose id begins like that of the job is another, too.
+    expect(await claim(bench.db, operationId, JOB.slice(0, -1))).toBeNull();
+    await inTransaction(bench.db, (tx) => finish(tx, current, null));
+    expect(await claim(bench.db, operationId, JOB)).toBeNull();
+  });
+
+  const set = (status: string) => async (tx: EntityManager, snapshotId: string) => {
+    await tx.query('update snapshots set status = $2 where id = $1', [snapshotId, status]);
+  };
+  const writes: [string, (held: Claim, snapshotId: string) => Promise<unknown>][] = [
+    ['begin a step', (held, id) => beginStep(bench.db, held, 'act', { change: (tx) => set('CREATING')(tx, id) })],
+    [
+      'note what became of an item',
+      (held, id) => inTransaction(bench.db, (tx) => set('DELETING')(tx, id).then(() => writeItems(tx, held))),
+    ],
+    ['put it back', (held) => inTransaction(bench.db, (tx) => release(tx, held, 'because', 0, true))],
+    [
+      'end it',
+      (held, id) => inTransaction(bench.db, (tx) => set('AVAILABLE')(tx, id).then(() => finish(tx, held, null))),
+    ],
+  ];
+  test.each(writes)('that was lost cannot %s, and what was changed with it is undone', async (_, write) => {
+    const { stale, current, operationId, snapshotId } = await twoClaims();
+    const state = async () => [
+      await bench.operation(operationId),
+      await bench.snapshot(snapshotId),
+      await bench.db.query('select count(*) from graphile_worker._private_jobs'),
+    ];
+    const before = await state();
+    await expect(write(stale, snapshotId)).rejects.toBeInstanceOf(ClaimLost);
+    expect(await state()).toEqual(before);
+    await write(current, snapshotId);
+    await bench.run(operationId);
+  });
+
+  test('that was lost while the engine was at work changes nothing when the engine is done', async () => {
+    const { operationId, snapshotId } = await bench.pending(cache, fresh());
+    let current: Claim | null = null;
+    const { engine } = bench.local;
+    const slow: typeof engine = Object.create(engine, {
+      createSnapshot: {
+        value: async (...args: Parameters<typeof engine.createSnapshot>) => {
+          await engine.createSnapshot(...args);
+          current = await claim(bench.db, operationId, JOB);
+        },
+      },
+    });
+    await runOperation({ ...bench.parts, engine: slow }, operationId, JOB, signal());
+    expect(current).not.toBeNull();
+    expect(await bench.operation(operationId)).toMatchObject({ status: 'RUNNING', attempts: 2 });
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'CREATING' });
+    expect(await bench.run(operationId)).toMatchObject({ status: 'FAILED', error: { code: 'OUTCOME_UNKNOWN' } });
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'ERROR' });
+  });
+});
+
+test.each(Object.values(OperationKind))('%s that has ended is not done again by its job', async (kind) => {
+  const name = fresh();
+  const { snapshotId, operationId } = await bench.pending(cache, name);
+  const first = await bench.run(operationId);
+  const operation = kind === OperationKind.SNAPSHOT_CREATE ? first : await bench.run(await bench.wish(kind, snapshotId, { newName: `${name}-new` })); // prettier-ignore
+  expect(operation).toMatchObject({ status: 'SUCCEEDED', attempts: 1 });
+  const before = await find(bench.local.engine, cache);
+  expect(await bench.run(operation.id)).toEqual(operation);
+  expect(await find(bench.local.engine, cache)).toEqual(before);
+});
+
+describe('work whose process died while the engine was at it', () => {
+  test('a creation that left something is suspect: it is never restored, it can be deleted, and its name is free then', async () => {
+    const name = fresh();
+    const { snapshotId, operationId } = await bench.pending(cache, name);
+    await bench.dieActing(operationId);
+    await bench.local.makeSnapshotDirectly(cache, name);
+    expect(await bench.run(operationId)).toMatchObject({ status: 'FAILED', error: { code: 'OUTCOME_UNKNOWN' } });
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'ERROR', error: { code: 'OUTCOME_UNKNOWN' } });
+    await bench.look();
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'ERROR' });
+
+    expect(await bench.run(await bench.wish(OperationKind.SNAPSHOTS_DELETE, snapshotId))).toMatchObject({
+      status: 'SUCCEEDED',
+    });
+    expect(await bench.snapshot(snapshotId)).toBeNull();
+    expect(await onEngine()).not.toContain(name);
+    expect(await bench.snapshot(await bench.taken(cache, name))).toMatchObject({ name, status: 'AVAILABLE' });
+  });
+
+  test('a creation that left nothing is done, once', async () => {
+    const name = fresh();
+    const { snapshotId, operationId } = await bench.pending(cache, name);
+    await bench.dieActing(operationId);
+    expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED', attempts: 2 });
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'AVAILABLE' });
+    expect((await onEngine()).filter((each) => each === name)).toEqual([name]);
+  });
+
+  test('a creation that is still going on at the engine, and wins, is suspect', async () => {
+    const name = fresh();
+    const { snapshotId, operationId } = await bench.pending(cache, name);
+    await bench.dieActing(operationId);
+    const { engine } = bench.local;
+    // The engine finishes what the dead process began between the look and the act of the one that took over.
+    const late: typeof engine = Object.create(engine, {
+      createSnapshot: {
+        value: async (...args: Parameters<typeof engine.createSnapshot>) => {
+          await bench.local.makeSnapshotDirectly(cache, name);
+          return engine.createSnapshot(...args);
+        },
+      },
+    });
+    await runOperation({ ...bench.parts, engine: late }, operationId, JOB, signal());
+    expect(await bench.operation(operationId)).toMatchObject({ status: 'FAILED' });
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'ERROR' });
+  });
+
+  test('a deletion is completed, whether the engine had done it or not', async () => {
+    for (const done of [true, false]) {
+      const name = fresh();
+      const snapshotId = await bench.taken(cache, name);
+      const operationId = await bench.wish(OperationKind.SNAPSHOTS_DELETE, snapshotId);
+      await bench.dieActing(operationId, {}, async (tx) => {
+        await tx.query(`update snapshots set status = 'DELETING' where id = $1`, [snapshotId]);
+      });
+      const instance = await find(bench.local.engine, cache);
+      if (done) await bench.local.engine.deleteSnapshot({ instance, name }, signal());
+      expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED' });
+      expect(await bench.snapshot(snapshotId)).toBeNull();
+      expect(await onEngine()).not.toContain(name);
+    }
+  });
+
+  test('a deletion does not take what somebody made meanwhile under the name', async () => {
+    const name = fresh();
+    const snapshotId = await bench.taken(cache, name);
+    const operationId = await bench.wish(OperationKind.SNAPSHOTS_DELETE, snapshotId);
+    await bench.dieActing(operationId, {}, async (tx) => {
+      await tx.query(`update snapshots set status = 'DELETING' where id = $1`, [snapshotId]);
+    });
+    await bench.local.engine.deleteSnapshot({ instance: await find(bench.local.engine, cache), name }, signal());
+    await bench.local.makeSnapshotDirectly(cache, name);
+    expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED' });
+    expect(await bench.snapshot(snapshotId)).toBeNull();
+    expect(await onEngine()).toContain(name);
+  });
+
+  test('a rename is completed, whether the engine had done it or not', async () => {
+    for (const done of [true, false]) {
+      const [name, newName] = [fresh(), fresh()];
+      const snapshotId = await bench.taken(cache, name);
+      const operationId = await bench.wish(OperationKind.SNAPSHOT_RENAME, snapshotId, { newName });
+      await bench.dieActing(operationId);
+      const instance = await find(bench.local.engine, cache);
+      if (done) await bench.local.engine.renameSnapshot({ instance, name }, newName, signal());
+      expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED' });
+      expect(await bench.snapshot(snapshotId)).toMatchObject({ name: newName, status: 'AVAILABLE' });
+    }
+  });
+
+  test('a restore that the engine had completed is not done again: what was written since stays', async () => {
+    const name = fresh();
+    const snapshotId = await bench.taken(web, name);
+    const operationId = await bench.wish(OperationKind.SNAPSHOT_RESTORE, snapshotId);
+    const instance = await find(bench.local.engine, web);
+    await bench.dieActing(operationId, { generationBefore: instance.generation });
+    await bench.local.engine.restoreSnapshot({ instance, name }, { memory: false }, signal());
+    await bench.local.write(web, 'srv/since', 'written after the restore');
+    expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED' });
+    expect(await bench.local.read(web, 'srv/since')).toBe('written after the restore');
+  });
+
+  test('a restore that the engine had not completed is done', async () => {
+    const name = fresh();
+    const snapshotId = await bench.taken(web, name);
+    const operationId = await bench.wish(OperationKind.SNAPSHOT_RESTORE, snapshotId);
+    const { generation } = await find(bench.local.engine, web);
+    await bench.dieActing(operationId, { generationBefore: generation });
+    await bench.local.write(web, 'srv/half', 'half restored');
+    expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED' });
+    expect(await bench.local.read(web, 'srv/half')).toBeNull();
+    expect((await find(bench.local.engine, web)).generation).not.toBe(generation);
+  });
+
+  test.each([
+    ['on an engine that leaves no trace of it', { generationBefore: null }],
+    ['of memory, after the disk was restored', { generationBefore: 'another', restoreMemory: true }],
+  ])('a restore %s ends as unknown, and is not done again', async (_, input) => {
+    const snapshotId = await bench.taken(web, fresh());
+    const operationId = await bench.wish(OperationKind.SNAPSHOT_RESTORE, snapshotId, input);
+    await bench.dieActing(operationId, input);
+    await bench.local.write(web, 'srv/kept', 'kept');
+    expect(await bench.run(operationId)).toMatchObject({ status: 'FAILED', error: { code: 'OUTCOME_UNKNOWN' } });
+    expect(await bench.local.read(web, 'srv/kept')).toBe('kept');
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'AVAILABLE' });
+  });
+});
+
+describe('a look at the engine', () => {
+  test('leaves the snapshots of an instance alone while work on it goes on', async () => {
+    const name = fresh();
+    const { snapshotId, operationId } = await bench.pending(cache, name);
+    await bench.dieActing(operationId);
+    await bench.local.makeSnapshotDirectly(cache, name);
+    await bench.look();
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'PENDING' });
+    await bench.run(operationId);
+  });
+
+  test('that saw an instance at work does not take it for absent when the work ends before the look', async () => {
+    const { operationId } = await bench.pending(cache, fresh());
+    const held = await claim(bench.db, operationId, JOB);
+    const { look, seen } = await bench.beginLook();
+    const busy = await inTransaction(bench.db, (tx) => recordLook(tx, look, seen));
+    expect(busy.map(({ name }) => name)).toEqual([cache.name]);
+    await inTransaction(bench.db, async (tx) => held && finish(tx, held, null));
+    await inTransaction(bench.db, (tx) => recordAbsences(tx, look));
+    expect((await bench.instance(cache)).status).toBe('STOPPED');
+  });
+});
