@@ -32,6 +32,8 @@ export interface App {
   /** Where it listens; null for a process without an API. */
   url: string | null;
   accounts: DemoAccount[];
+  /** The serving role's. */
+  databaseUrl: string;
   /** What it was joined of, for those who drive it from inside the process; null where the role has none. */
   db: DataSource | null;
   engine: Engine | null;
@@ -55,6 +57,11 @@ export const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'packag
   version: string;
 };
 
+/** Standard output is for the program's own words. */
+export function openLog({ logLevel }: Config): Logger {
+  return pino({ level: logLevel }, pino.destination({ dest: 2, sync: true }));
+}
+
 type OnStop = (step: () => Promise<void> | void) => void;
 
 /**
@@ -62,7 +69,7 @@ type OnStop = (step: () => Promise<void> | void) => void;
  * given up by the signal.
  */
 export async function startApp(config: Config, givenUp = new AbortController().signal): Promise<App> {
-  const log = pino({ level: config.logLevel }, pino.destination({ dest: 2, sync: true }));
+  const log = openLog(config);
   const undo: (() => Promise<void> | void)[] = [];
   const stop = async () => {
     for (const step of undo.splice(0).reverse()) {
@@ -92,7 +99,7 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
   const urls = config.database ?? (await embeddedDatabase(config, log, onStop));
   await waitForDatabase(urls.url, log, givenUp);
   await prepareSchema(config, urls, log, givenUp);
-  if (config.role === 'migrate') return { url: null, accounts: [], db: null, engine: null };
+  if (config.role === 'migrate') return { url: null, accounts: [], databaseUrl: urls.url, db: null, engine: null };
 
   const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
   onStop(() => db.destroy());
@@ -114,11 +121,11 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
     onStop(stopWorker);
   }
   const accounts = config.demo ? await demo(config, services, engine) : [];
-  if (config.role === 'worker') return { url: null, accounts, db, engine };
+  if (config.role === 'worker') return { url: null, accounts, databaseUrl: urls.url, db, engine };
   const url = await serve(config, urls.url, services, folder, accounts, log, onStop);
   // What is in flight and what is worked on end side by side: there are ten seconds for both.
   onStop(() => void stopWorker().catch(() => undefined));
-  return { url, accounts, db, engine };
+  return { url, accounts, databaseUrl: urls.url, db, engine };
 }
 
 interface Services {
@@ -211,7 +218,7 @@ async function signingKey({ jwt }: Config, folder: Secrets | null) {
 }
 
 /** Tries for half a minute; says why it waits. */
-async function waitForDatabase(url: string, log: Logger, givenUp: AbortSignal): Promise<void> {
+export async function waitForDatabase(url: string, log: Logger, givenUp?: AbortSignal): Promise<void> {
   const deadline = Date.now() + PATIENCE_SECONDS * 1000;
   for (;;) {
     const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });

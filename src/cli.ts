@@ -1,4 +1,5 @@
 /** What an operator does at the shell rather than through the API. */
+import { openLog, startApp, waitForDatabase } from './app';
 import type { Config } from './config';
 import { ConfigError } from './config';
 import { createDataSource } from './db/data-source';
@@ -6,23 +7,37 @@ import { waitForSchema } from './db/migrate';
 import type { Role } from './entities/enums';
 import { Users } from './services/users';
 
+export interface NewUser {
+  email: string;
+  role: Role;
+  name?: string;
+}
+
 /** Makes an account, for example the first administrator's, and gives its one-time password. */
-export async function createUser(config: Config, wish: { email: string; role: Role; name?: string }): Promise<string> {
-  if (!config.database) {
-    throw new ConfigError([
-      'DATABASE_URL is needed: with the embedded database, an administrator creates users through the API.',
-    ]);
-  }
-  if (!(await waitForSchema(config.database.url, 1))) {
+export async function createUser(config: Config, wish: NewUser): Promise<string> {
+  if (!config.database) return createInEmbedded(config, wish);
+  const { url } = config.database;
+  await waitForDatabase(url, openLog(config));
+  if (!(await waitForSchema(url, 1))) {
     throw new ConfigError(['The database has no schema yet: start the service, or run it with --role migrate.']);
   }
-  const db = await createDataSource(config.database.url, 2).initialize();
+  return create(url, wish);
+}
+
+/** Runs the embedded database for as long as this takes. While the service has the data folder, it is told so instead. */
+async function createInEmbedded(config: Config, wish: NewUser): Promise<string> {
+  const app = await startApp({ ...config, role: 'migrate' });
   try {
-    const { password } = await new Users(db).create({
-      email: wish.email,
-      role: wish.role,
-      displayName: wish.name ?? null,
-    });
+    return await create(app.databaseUrl, wish);
+  } finally {
+    await app.stop();
+  }
+}
+
+async function create(url: string, { email, role, name }: NewUser): Promise<string> {
+  const db = await createDataSource(url, 2).initialize();
+  try {
+    const { password } = await new Users(db).create({ email, role, displayName: name ?? null });
     return password;
   } finally {
     await db.destroy();

@@ -1,7 +1,8 @@
 /** The environment, judged once: a frozen Config, or every fault at a time. Nothing else reads `process.env`. */
-import { accessSync, constants } from 'node:fs';
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 
 export type ProcessRole = 'all' | 'api' | 'worker' | 'migrate';
@@ -61,12 +62,18 @@ const whole = (low: number, high: number) => {
     .refine((n) => n >= low && n <= high, { message });
 };
 const file = z.string().refine(isReadable, { message: 'must be the path of a file that this process can read' });
+const key = (kind: 'private' | 'public') =>
+  z.string().refine((path) => readKey(kind, path) !== null, {
+    message: `must be the path of a readable PEM file with a ${kind} key (RSA of at least 2048 bits, or EC on P-256)`,
+  });
 const list = z.string().transform((text) =>
   text
     .split(',')
     .map((part) => part.trim())
     .filter(Boolean),
 );
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const variables = z.object({
   HOST: z.string().default('127.0.0.1'),
@@ -77,20 +84,22 @@ const variables = z.object({
   DATABASE_MIGRATION_URL: url('postgres:', 'postgresql:').optional(),
   DATABASE_POOL_SIZE: whole(2, 1000).default(10),
   INCUS_SOCKET: z.string().optional(),
-  INCUS_URL: list.pipe(z.array(url('https:')).min(1)).optional(),
+  INCUS_URL: list.pipe(z.array(url('https:')).min(1, { message: 'must name at least one URL' })).optional(),
   INCUS_CLIENT_CERT: file.optional(),
   INCUS_CLIENT_KEY: file.optional(),
   INCUS_SERVER_CERT: file.optional(),
-  INCUS_PROJECTS: list.pipe(z.array(z.string()).min(1)).default(['default']),
+  INCUS_PROJECTS: list
+    .pipe(z.array(z.string()).min(1, { message: 'must name at least one project, or be *' }))
+    .default(['default']),
   OBSERVE_INTERVAL_SECONDS: whole(1, 3600).default(60),
   WORKER_CONCURRENCY: whole(1, 100).default(8),
   JWT_SECRET: z.string().min(32, { message: 'must have at least 32 characters' }).optional(),
-  JWT_PRIVATE_KEY: file.optional(),
-  JWT_PUBLIC_KEY: file.optional(),
+  JWT_PRIVATE_KEY: key('private').optional(),
+  JWT_PUBLIC_KEY: key('public').optional(),
   JWT_ISSUER: z.string().default('keyframe'),
   JWT_AUDIENCE: z.string().default('keyframe'),
   SUPPORT_CONTACT: z.string().default('Ask your administrator'),
-  LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  LOG_LEVEL: z.enum(LOG_LEVELS, { message: `must be one of ${LOG_LEVELS.join(', ')}` }).default('info'),
   XDG_DATA_HOME: z.string().optional(),
 });
 type Variables = z.infer<typeof variables>;
@@ -125,6 +134,7 @@ function crossFaults(role: ProcessRole, given: NodeJS.ProcessEnv): string[] {
     Boolean(given.JWT_PRIVATE_KEY) === Boolean(given.JWT_PUBLIC_KEY),
     'JWT_PRIVATE_KEY and JWT_PUBLIC_KEY go together.',
   );
+  must(areOnePair(given.JWT_PRIVATE_KEY, given.JWT_PUBLIC_KEY), 'JWT_PUBLIC_KEY does not belong to JWT_PRIVATE_KEY.');
   must(!(given.JWT_SECRET && given.JWT_PRIVATE_KEY), 'JWT_SECRET and JWT_PRIVATE_KEY exclude each other.');
   must(
     role === 'all' || Boolean(DATABASE_URL),
@@ -143,9 +153,7 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     role,
     host: env.HOST,
     port: env.PORT,
-    dataFolder: resolve(
-      env.KEYFRAME_DATA_DIR ?? join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'keyframe'),
-    ),
+    dataFolder: resolve(env.KEYFRAME_DATA_DIR ?? join(userDataFolder(env), 'keyframe')),
     database: env.DATABASE_URL
       ? { url: env.DATABASE_URL, migrationUrl: env.DATABASE_MIGRATION_URL ?? env.DATABASE_URL }
       : null,
@@ -160,6 +168,20 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     demo: env.KEYFRAME_DEMO ? env.KEYFRAME_DEMO === '1' : !env.DATABASE_URL && !usesIncus,
     logLevel: env.LOG_LEVEL,
   };
+}
+
+/** By the XDG specification, which has relative paths ignored. */
+function userDataFolder({ XDG_DATA_HOME }: Variables): string {
+  return XDG_DATA_HOME && isAbsolute(XDG_DATA_HOME) ? XDG_DATA_HOME : join(homeFolder(), '.local', 'share');
+}
+
+/** A user that the system does not know, as in some containers, has none; whether that matters is seen when it is used. */
+function homeFolder(): string {
+  try {
+    return homedir();
+  } catch {
+    return '/nonexistent';
+  }
 }
 
 function toIncus(env: Variables): IncusConfig {
@@ -181,10 +203,29 @@ function toJwt(env: Variables): Config['jwt'] {
   return null;
 }
 
+/** Null when the file is none that tokens can be signed or verified with. */
+function readKey(kind: 'private' | 'public', path: string): KeyObject | null {
+  try {
+    const pem = readFileSync(path);
+    const found = kind === 'private' ? createPrivateKey(pem) : createPublicKey(pem);
+    const { modulusLength = 0, namedCurve } = found.asymmetricKeyDetails ?? {};
+    const fits = found.asymmetricKeyType === 'rsa' ? modulusLength >= 2048 : namedCurve === 'prime256v1';
+    return fits ? found : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Also true where one is missing or cannot be read, which is another fault. */
+function areOnePair(privatePath = '', publicPath = ''): boolean {
+  const [ours, theirs] = [readKey('private', privatePath), readKey('public', publicPath)];
+  return !ours || !theirs || createPublicKey(ours.export({ type: 'pkcs8', format: 'pem' })).equals(theirs);
+}
+
 function isReadable(path: string): boolean {
   try {
     accessSync(path, constants.R_OK);
-    return true;
+    return !statSync(path).isDirectory();
   } catch {
     return false;
   }

@@ -77,13 +77,18 @@ export async function startServer(
   };
 }
 
+/** Clients that also take JSON, as some do with every request, get JSON: one event would be no answer to a query. */
+function isStream({ headers: { accept = '' } }: FastifyRequest): boolean {
+  return accept.includes('text/event-stream') && !accept.includes('json');
+}
+
 /** Knows which requests are not answered yet. Event streams end only when told to, so `finish` ends them. */
 function followRequests(server: FastifyInstance): { finish: () => Promise<void> } {
   const answers = new Set<ServerResponse>();
   const streams = new Set<ServerResponse>();
   let finishing = false;
   server.addHook('onRequest', (request, { raw }, next) => {
-    const those = request.headers.accept?.includes('text/event-stream') ? streams : answers;
+    const those = isStream(request) ? streams : answers;
     those.add(raw);
     raw.once('close', () => those.delete(raw));
     next();
@@ -120,7 +125,10 @@ async function serveGraphql(
     method: ['GET', 'POST'],
     handler: async function (request: FastifyRequest, reply: FastifyReply) {
       const accept = request.headers.accept ?? '';
-      if (accept.includes('text/event-stream')) return overSse(request, reply);
+      if (isStream(request)) {
+        request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
+        return overSse(request, reply);
+      }
       if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
       return overHttp.call(server, request, reply);
     },
@@ -142,7 +150,8 @@ function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketSer
       const closed = protocol.opened(
         {
           protocol: webSocket.protocol,
-          send: (data) => new Promise((done, fail) => webSocket.send(data, (error) => (error ? fail(error) : done()))),
+          // Whoever has gone cannot be told, which is no fault: the socket's end ends what was streamed to it.
+          send: (data) => new Promise((done) => webSocket.send(data, () => done())),
           close: (code, reason) => webSocket.close(code, reason),
           onMessage: (handle) => {
             webSocket.on('message', (data) => {

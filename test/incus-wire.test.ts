@@ -137,6 +137,31 @@ describe('writing and waiting', () => {
     await fake.engine.renameSnapshot(ref, 't', deadline());
   });
 
+  test.each([
+    ['create', create, /^POST /],
+    ['restore', restore, /^PUT /],
+    ['delete', remove, /^DELETE /],
+    ['rename', () => fake.engine.renameSnapshot(ref, 't', deadline()), /^POST /],
+  ])('a %s waits for what is at work on the instance already, and only for that', async (_, write, wish) => {
+    const taking = (name: string, status: string, description = 'Snapshotting instance') => ({
+      status,
+      description,
+      resources: { instances: [`/1.0/instances/${name}`] },
+    });
+    const others = { running: [taking('web-2', 'Running'), taking('web-1', 'Running', 'Executing command')], success: [taking('web-1', 'Success')] }; // prettier-ignore
+    fake
+      .on(SNAPSHOT, present)
+      .on(/^GET .*\/snapshots\/t\?/, missing)
+      .on(WAIT, op('Success'));
+    fake.on(/^GET \/1\.0\/operations\?/, sync(200, { metadata: { ...others, pending: [taking('web-1', 'Pending')] } }));
+    expect(await codeOf(write())).toBe('BUSY');
+    expect(fake.asked.some((call) => wish.test(call))).toBe(false);
+
+    fake.on(/^GET \/1\.0\/operations\?/, sync(200, { metadata: others }));
+    await write().catch(() => undefined);
+    expect(fake.asked.some((call) => wish.test(call))).toBe(write !== create);
+  });
+
   test('names that wreck engines never reach the wire', async () => {
     for (const name of ['..', 'a%2Fb', '', 'a/../b']) {
       expect(await codeOf(fake.engine.createSnapshot({ ...ref, name }, { stateful: false }, deadline()))).toBe(

@@ -40,16 +40,19 @@ test('migrating again changes nothing, also by two processes at once', async () 
 
 // A single role owns everything, and the program warns of it.
 const separate = process.env.KEYFRAME_TEST_DATABASE_URL !== process.env.KEYFRAME_TEST_MIGRATION_URL;
-(separate ? test : test.skip)('the serving role can neither change the schema nor write the list of migrations', async () => {
-  const serving = new Client({ connectionString: database.url });
-  await serving.connect();
-  for (const statement of [
-    'create table more ()',
-    'alter table snapshots add more int',
-    'delete from schema_migrations',
-    'create schema more',
-  ]) {
-    await expect(serving.query(statement)).rejects.toThrow(/permission denied|must be owner/);
-  }
-  await serving.end();
-});
+(separate ? test : test.skip)(
+  'the serving role can neither change the schema nor write the list of migrations',
+  async () => {
+    const serving = new Client({ connectionString: database.url });
+    await serving.connect();
+    for (const statement of [
+      'create table more ()',
+      'alter table snapshots add more int',
+      'delete from schema_migrations',
+      'create schema more',
+    ]) {
+      await expect(serving.query(statement)).rejects.toThrow(/permission denied|must be owner/);
+    }
+    await serving.end();
+  },
+);

@@ -1,51 +1,25 @@
-/** Starting and stopping, as whoever runs the program sees it: its output, its files, its exit codes. */
+/** Starting, as whoever runs the program sees it: its output, its files, its exit codes. */
 import { once } from 'node:events';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import { TestClient } from './support/app';
-import { createDatabase, type TestDatabase } from './support/database';
-import { cleanUp, databaseProcess, endNow, freshFolder, PATIENCE_MS, startProgram } from './support/program';
+import { besidesLog, cleanUp, databaseProcess, demoAccounts, endNow, freshDatabase, freshFolder, PATIENCE_MS, signInAsOps, snapshotNames, startProgram, statusOf } from './support/program'; // prettier-ignore
 import { ask, ended, instanceId } from './support/stories';
 import { until } from './support/until';
 
 jest.setTimeout(180_000);
+afterEach(cleanUp);
 const JWT_SECRET = 'a secret of more than thirty-two characters';
-const databases: TestDatabase[] = [];
-
-afterEach(async () => {
-  await cleanUp();
-  for (const database of databases.splice(0)) await database.drop();
-});
-
-async function database(options = {}): Promise<{ DATABASE_URL: string; DATABASE_MIGRATION_URL: string }> {
-  const made = await createDatabase(options);
-  databases.push(made);
-  return { DATABASE_URL: made.url, DATABASE_MIGRATION_URL: made.migrationUrl };
-}
-
-/** A status, or null when the connection is refused. */
-async function statusOf(url: string): Promise<number | null> {
-  return fetch(url).then(
-    ({ status }) => status,
-    () => null,
-  );
-}
 
 const mode = async (...path: string[]): Promise<number> => (await stat(join(...path))).mode & 0o777;
-const sentence = (text: string): string => text.replace(/^\{.*\n/gm, '');
-const snapshotNames = async (client: TestClient): Promise<string[]> => {
-  const { snapshots } = await client.query('{ snapshots(first: 100) { nodes { name } } }');
-  return snapshots.nodes.map(({ name }: { name: string }) => name);
-};
 
 describe('with nothing configured', () => {
   test('it says who may sign in and where, keeps that in a private file, and nothing is lost from one start to the next', async () => {
     const folder = await freshFolder();
     const first = startProgram({ KEYFRAME_DATA_DIR: folder });
     const url = await first.ready();
-    const credentials = JSON.parse(await readFile(join(folder, 'demo-credentials.json'), 'utf8'));
+    const credentials = await demoAccounts(folder);
     expect(Object.entries(credentials)).toEqual(
       ['admin', 'ops', 'alice', 'bob'].map((name) => [
         name,
@@ -63,8 +37,7 @@ describe('with nothing configured', () => {
     expect((await mode(folder)) & 0o007).toBe(0);
     expect(await statusOf(`${url}/health/ready`)).toBe(200);
 
-    const { email, password } = credentials.ops;
-    const ops = await TestClient.signIn(url, email, password);
+    const ops = await signInAsOps(url, folder);
     const taken = await ask(ops, 'createSnapshot', { instanceId: await instanceId(ops, 'web-1'), name: 'kept' });
     expect(await ended(ops, taken.operation.id)).toMatchObject({ status: 'SUCCEEDED' });
     expect((await first.end()).code).toBe(0);
@@ -81,11 +54,10 @@ describe('with nothing configured', () => {
     const folder = await freshFolder();
     const killed = startProgram({ KEYFRAME_DATA_DIR: folder });
     await killed.ready();
-    const { ops } = JSON.parse(await readFile(join(folder, 'demo-credentials.json'), 'utf8'));
     expect((await killed.end('SIGKILL')).code).toBeNull();
 
     const second = startProgram({ KEYFRAME_DATA_DIR: folder });
-    const client = await TestClient.signIn(await second.ready(), ops.email, ops.password);
+    const client = await signInAsOps(await second.ready(), folder);
     expect(await snapshotNames(client)).toContain('before-upgrade');
     await endNow((await databaseProcess(folder)) ?? 0);
     await until(async () => (await statusOf(`${client.url}/health/ready`)) === 200, PATIENCE_MS, 'readiness');
@@ -126,81 +98,17 @@ describe('with nothing configured', () => {
   });
 });
 
-describe('when it is told to stop', () => {
-  test.each(['SIGTERM', 'SIGINT'] as const)(
-    '%s: readiness says no, what is in flight is answered, streams end, and it exits 0',
-    async (signal) => {
-      const folder = await freshFolder();
-      const env = await database();
-      const program = startProgram({ ...env, KEYFRAME_DATA_DIR: folder, KEYFRAME_DEMO: '1' });
-      const url = await program.ready();
-      const { ops } = JSON.parse(await readFile(join(folder, 'demo-credentials.json'), 'utf8'));
-      const client = await TestClient.signIn(url, ops.email, ops.password);
-      const id = await instanceId(client, 'web-1');
-      const query = 'subscription ($id: ID!) { instanceUpdated(id: $id) { name } }';
-      const stream = await fetch(`${url}/graphql`, {
-        method: 'POST',
-        headers: {
-          'content-type': 'application/json',
-          accept: 'text/event-stream',
-          authorization: `Bearer ${client.token}`,
-        },
-        body: JSON.stringify({ query, variables: { id } }),
-      });
-      const reader = stream.body?.getReader();
-      const read = async () => Buffer.from((await reader?.read())?.value ?? '').toString();
-      await until(async () => (await read()).includes('web-1'), PATIENCE_MS, 'the first event');
-      const closed = new Promise<number>((resolve) => {
-        const socket = client.socket({ onClosed: ({ code }) => resolve(code) });
-        const nothing = () => undefined;
-        socket.subscribe({ query, variables: { id } }, { next: nothing, error: nothing, complete: nothing });
-      });
-
-      const owner = new Client({ connectionString: env.DATABASE_MIGRATION_URL });
-      await owner.connect();
-      try {
-        await owner.query('begin');
-        await owner.query('lock table instances in access exclusive mode');
-        const inFlight = client.send('{ instances(first: 1) { nodes { name } } }');
-        await until(
-          async () =>
-            (await owner.query(`select from pg_locks where not granted and relation = 'instances'::regclass`)).rowCount,
-          PATIENCE_MS,
-          'a request that waits',
-        );
-        const exit = program.end(signal);
-        await until(async () => (await statusOf(`${url}/health/ready`)) !== 200, PATIENCE_MS, 'readiness to say no');
-        await owner.query('rollback');
-        expect(await inFlight).toMatchObject({ status: 200, data: { instances: { nodes: [expect.anything()] } } });
-        const { code, ms } = await exit;
-        expect(code).toBe(0);
-        expect(ms).toBeLessThan(10_000);console.log(ms, program.stderr());
-        await until(async () => (await reader?.read().catch(() => ({ done: true })))?.done, PATIENCE_MS, 'its end');
-        expect(await closed).toBe(1001);
-      } finally {
-        await owner.end();
-      }
-      expect(program.stderr()).not.toContain('"level":50');
-    },
-  );
-
-  test('work that was accepted just before is done once, before the end or after the next start', async () => {
-    const folder = await freshFolder();
-    const env = { ...(await database()), KEYFRAME_DATA_DIR: folder, KEYFRAME_DEMO: '1' };
-    const first = startProgram(env);
-    const url = await first.ready();
-    const { ops } = JSON.parse(await readFile(join(folder, 'demo-credentials.json'), 'utf8'));
-    const client = await TestClient.signIn(url, ops.email, ops.password);
-    const id = await instanceId(client, 'db-1');
-    const taken = await ask(client, 'createSnapshot', { instanceId: id, name: 'across' });
-    const { code, ms } = await first.end();
-    expect(code).toBe(0);
-    expect(ms).toBeLessThan(10_000);
-    const second = startProgram(env);
-    const again = await TestClient.signIn(await second.ready(), ops.email, ops.password);
-    expect(await ended(again, taken.operation.id)).toMatchObject({ status: 'SUCCEEDED' });
-    expect((await snapshotNames(again)).filter((name) => name === 'across')).toHaveLength(1);
-  });
+test('the embedded database gets its first administrator at the shell too, while the service is not running', async () => {
+  const env = { KEYFRAME_DATA_DIR: await freshFolder(), KEYFRAME_DEMO: '0' };
+  const arguments_ = ['user', 'create', '--email', 'root@keyframe.test', '--role', 'ADMIN'];
+  const create = startProgram(env, ...arguments_);
+  expect(await create.exit).toBe(0);
+  const [, password = ''] = /^One-time password for root@keyframe\.test: (\S+)$/m.exec(create.stdout()) ?? [];
+  const program = startProgram(env);
+  await TestClient.signIn(await program.ready(), 'root@keyframe.test', password);
+  const during = startProgram(env, ...arguments_);
+  expect(await during.exit).toBe(78);
+  expect(during.stderr()).toContain(`already in use by process ${program.pid}. Stop that process`);
 });
 
 describe('when it cannot start', () => {
@@ -230,9 +138,7 @@ describe('when it cannot start', () => {
     const { port } = other.address() as AddressInfo;
     const program = startProgram({ KEYFRAME_DATA_DIR: folder, PORT: String(port), KEYFRAME_DEMO: '0' });
     expect(await program.exit).toBe(78);
-    expect(sentence(program.stderr())).toBe(
-      'The port is taken by another program; set PORT to a free one (0 picks one).\n',
-    );
+    expect(besidesLog(program)).toBe('The port is taken by another program; set PORT to a free one (0 picks one).\n');
     expect(await databaseProcess(folder)).toBeNull();
     other.close();
   });
@@ -242,9 +148,9 @@ describe('when it cannot start', () => {
     ['no-such-host.invalid', /^HOST is not a name that this machine knows; .*\n$/],
   ])('HOST=%s: a sentence and exit 78', async (HOST, said) => {
     const folder = await freshFolder();
-    const program = startProgram({ ...(await database()), KEYFRAME_DATA_DIR: folder, HOST });
+    const program = startProgram({ ...(await freshDatabase()), KEYFRAME_DATA_DIR: folder, HOST });
     expect(await program.exit).toBe(78);
-    expect(sentence(program.stderr())).toMatch(said);
+    expect(besidesLog(program)).toMatch(said);
   });
 
   test('a data folder that cannot be made: a sentence and exit 78', async () => {
@@ -267,7 +173,7 @@ describe('when it cannot start', () => {
     });
     expect(await program.exit).toBe(69);
     expect(Date.now() - since).toBeGreaterThan(30_000);
-    expect(sentence(program.stderr())).toMatch(/^The database somewhere at 127\.0\.0\.1:1 cannot be reached: .*\n$/);
+    expect(besidesLog(program)).toMatch(/^The database somewhere at 127\.0\.0\.1:1 cannot be reached: .*\n$/);
     expect(program.stderr()).not.toContain('secret');
   });
 
@@ -277,61 +183,5 @@ describe('when it cannot start', () => {
     const { code, ms } = await program.end();
     expect(code).toBe(0);
     expect(ms).toBeLessThan(10_000);
-  });
-});
-
-describe('as processes of several roles', () => {
-  test('the api waits for the schema, a user is made at the shell, and the worker does what the api accepts', async () => {
-    const folder = await freshFolder();
-    const unused = join(folder, 'unused');
-    const env = { ...(await database({ empty: true })), JWT_SECRET };
-    const api = startProgram({ ...env, KEYFRAME_DATA_DIR: unused }, '--role', 'api');
-    const early = startProgram(env, 'user', 'create', '--email', 'root@keyframe.test', '--role', 'ADMIN');
-    expect(await early.exit).toBe(78);
-    expect(early.stderr()).toContain('run it with --role migrate');
-    expect(api.stdout()).toBe('');
-
-    const migrating = startProgram({ ...env, KEYFRAME_DATA_DIR: unused }, '--role', 'migrate');
-    expect(await migrating.exit).toBe(0);
-    expect(migrating.stdout()).toBe('');
-    const url = await api.ready();
-    expect(api.stdout()).toBe(`GraphiQL at ${url}/graphiql\nReady at ${url}/graphql\n`);
-    await expect(stat(unused)).rejects.toThrow('ENOENT');
-
-    const create = startProgram(env, 'user', 'create', '--email', 'root@keyframe.test', '--role', 'ADMIN');
-    expect(await create.exit).toBe(0);
-    expect(create.stderr()).toBe('');
-    const [, password] =
-      /^One-time password for root@keyframe\.test: (\S+)\nIt must be changed at the first sign-in\.\n$/.exec(create.stdout()) ?? []; // prettier-ignore
-    const newcomer = await TestClient.signIn(url, 'root@keyframe.test', password ?? '');
-    const refused = await newcomer.send('{ users(first: 1) { nodes { email } } }');
-    expect(refused.errors?.[0]?.extensions['code']).toBe('FORBIDDEN');
-    const changed = await newcomer.query(
-      'mutation ($input: ChangePasswordInput!) { changePassword(input: $input) { userErrors { message } } }',
-      { input: { currentPassword: password, newPassword: 'a password of my own' } },
-    );
-    expect(changed.changePassword.userErrors).toEqual([]);
-    const admin = await TestClient.signIn(url, 'root@keyframe.test', 'a password of my own');
-    const { users } = await admin.query('{ users(first: 10) { nodes { email role status } } }');
-    expect(users.nodes).toEqual([{ email: 'root@keyframe.test', role: 'ADMIN', status: 'ACTIVE' }]);
-    const twice = startProgram(env, 'user', 'create', '--email', 'root@keyframe.test', '--role', 'USER');
-    expect(await twice.exit).toBe(78);
-    expect(twice.stderr()).toBe('There is an account with this e-mail address already.\n');
-
-    const worker = startProgram({ ...env, KEYFRAME_DATA_DIR: folder, KEYFRAME_DEMO: '1' }, '--role', 'worker');
-    await until(() => stat(join(folder, 'demo-data-is-there')).catch(() => null), PATIENCE_MS, 'the demo data');
-    expect(worker.stdout()).toBe('');
-    const { ops } = JSON.parse(await readFile(join(folder, 'demo-credentials.json'), 'utf8'));
-    const client = await TestClient.signIn(url, ops.email, ops.password);
-    const id = await instanceId(client, 'web-1');
-    const taken = await ask(client, 'createSnapshot', { instanceId: id, name: 'with-worker' });
-    expect(await ended(client, taken.operation.id)).toMatchObject({ status: 'SUCCEEDED' });
-
-    expect((await worker.end()).code).toBe(0);
-    const accepted = await ask(client, 'createSnapshot', { instanceId: id, name: 'without-worker' });
-    expect(accepted).toMatchObject({ userErrors: [], operation: { status: 'QUEUED' } });
-    startProgram({ ...env, KEYFRAME_DATA_DIR: folder }, '--role', 'worker');
-    expect(await ended(client, accepted.operation.id)).toMatchObject({ status: 'SUCCEEDED' });
-    expect((await api.end()).code).toBe(0);
   });
 });

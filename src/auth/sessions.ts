@@ -1,6 +1,7 @@
 /** Signing in, staying in, leaving. A session is a family of refresh tokens of which only the newest is good. */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { DataSource, EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
 import { announce } from '../db/events';
 import { UserStatus } from '../entities/enums';
 import { Session } from '../entities/session';
@@ -11,6 +12,7 @@ import { hashPassword, judgePassword, passwordFits } from './passwords';
 import type { Tokens } from './tokens';
 
 const SESSION_DAYS = 30;
+const WRONG = 'The e-mail address or the password is wrong.';
 
 export interface SignedIn {
   accessToken: string;
@@ -36,7 +38,7 @@ export class Sessions {
       .getOne();
     const fits = await passwordFits(user?.passwordHash ?? null, password);
     if (!user || !fits || user.status === UserStatus.LOCKED)
-      throw badCredentials('The e-mail address or the password is wrong.');
+      throw badCredentials(WRONG);
     return this.open(user);
   }
 
@@ -93,19 +95,12 @@ export class Sessions {
     });
   }
 
+  /** The account may have been locked, or have got another password, while this one was being verified. */
   private async open(user: User): Promise<SignedIn> {
-    const secret = newSecret();
-    const now = new Date();
-    const session = Object.assign(new Session(), {
-      userId: user.id,
-      refreshTokenHash: sha256(secret),
-      createdAt: now,
-      refreshedAt: now,
-      expiresAt: new Date(now.getTime() + SESSION_DAYS * 86_400_000),
-      endedAt: null,
-    });
-    await this.db.manager.insert(Session, session);
-    return this.answer(user, session.id, secret);
+    const [secret, sessionId] = [newSecret(), uuidv7()];
+    const opened = await this.db.query<unknown[]>(OPEN, [sessionId, user.id, sha256(secret), user.passwordHash]);
+    if (opened.length === 0) throw badCredentials(WRONG);
+    return this.answer(user, sessionId, secret);
   }
 
   private answer(user: User, sessionId: string, secret: string): SignedIn {
@@ -136,6 +131,12 @@ function parseRefreshToken(token: string): { sessionId: string; secret: string }
   const [, sessionId, secret] = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([\w-]{43})$/.exec(token) ?? [];
   return sessionId && secret ? { sessionId, secret } : null;
 }
+
+const OPEN = `
+insert into sessions (id, user_id, refresh_token_hash, created_at, refreshed_at, expires_at)
+select $1, id, $3, now(), now(), now() + interval '${SESSION_DAYS} days' from users
+where id = $2 and password_hash = $4 and status <> 'LOCKED' and removed_at is null
+returning 1`;
 
 const CHANGE_PASSWORD = `
 update users set password_hash = $2, status = case status when 'INVITED' then 'ACTIVE' else status end where id = $1`;

@@ -37,14 +37,18 @@ export async function migrate(
   }
 }
 
-/** Polls until every migration of ours is there (a newer schema is accepted); false after `seconds`. */
+/** Polls until every migration of ours is there (a newer schema is accepted) and none runs; false after `seconds`. */
 export async function waitForSchema(url: string, seconds: number, givenUp?: AbortSignal): Promise<boolean> {
   const newest = migrations.at(-1)?.name;
   const deadline = Date.now() + seconds * 1000;
   while (Date.now() < deadline) {
     const found = await withClient(url, (client) =>
-      client.query('select 1 from schema_migrations where name = $1', [newest]),
-    ).catch(ignoreMissingTable);
+      // Rights and job queue come after the last migration, under the same lock.
+      client.query('select from schema_migrations where name = $1 and pg_try_advisory_lock_shared($2)', [
+        newest,
+        MIGRATION_LOCK,
+      ]),
+    ).catch(ignoreNotYetThere);
     if (found?.rowCount) return true;
     await sleep(500, undefined, { signal: givenUp });
   }
@@ -110,7 +114,8 @@ async function excess(owner: QueryRunner, serving: ServingRole): Promise<string 
     : null;
 }
 
-function ignoreMissingTable(error: unknown): null {
-  if ((error as { code?: string }).code === '42P01') return null;
+/** The table may be missing, or there and not yet ours to read. */
+function ignoreNotYetThere(error: unknown): null {
+  if (['42P01', '42501'].includes((error as { code?: string }).code ?? '')) return null;
   throw error;
 }

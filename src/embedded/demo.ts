@@ -14,6 +14,7 @@ import { Role, UserStatus } from '../entities/enums';
 import type { Instance } from '../entities/instance';
 import type { Snapshots } from '../services/snapshots';
 import type { Users } from '../services/users';
+import { writeAtomically } from './files';
 
 export interface DemoParts {
   db: DataSource;
@@ -45,7 +46,7 @@ export async function ensureDemoAccounts({ db, users }: DemoParts, folder: strin
     else if (!known[name])
       await db.query('update users set password_hash = $2 where id = $1', [there.id, await hashPassword(password)]);
   }
-  await writeFile(file, `${JSON.stringify(credentials, null, 2)}\n`, { mode: 0o600 });
+  await writeAtomically(file, `${JSON.stringify(credentials, null, 2)}\n`, 0o600);
   return credentials;
 }
 

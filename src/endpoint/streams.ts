@@ -13,7 +13,7 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import { createHandler as createSseHandler } from 'graphql-sse/lib/use/fastify';
-import { makeServer, type Server as WsProtocol } from 'graphql-ws';
+import { CloseCode, makeServer, type Server as WsProtocol } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import type { Caller } from '../auth/actor';
 import { Context, type Surroundings } from '../resolvers/context';
@@ -72,6 +72,7 @@ export class Streams {
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },
+      onOperation: (_context, _request, _args, result) => endingWell(result),
       onNext: (_context, _request, result) => this.formatted(result) as never,
     });
   }
@@ -94,6 +95,10 @@ export class Streams {
           const badToken = known.badToken || (known.actor !== null && actor === null);
           return this.prepare(params, { actor, badToken });
         }),
+      // Closed here as well, so that it never depends on who is faster: the error would complete the operation, and a client
+      // without another one closes the socket by itself.
+      onOperation: ({ extra: { socket } }, _id, _params, _args, result) =>
+        endingWell(result, (error) => isLoss(error) && socket.close(CloseCode.Forbidden, 'Forbidden')),
       onNext: (_context, _id, _params, _args, result) => this.formatted(result),
       onError: (_context, _id, _params, errors) => this.format(errors),
     });
@@ -103,7 +108,7 @@ export class Streams {
   private closeWhenLost(socket: WebSocket, actor: NonNullable<Caller['actor']>): void {
     const look = () => {
       this.shared.actors.current(actor).then(
-        (now) => (now?.role === actor.role ? undefined : socket.close(4403, 'Forbidden')),
+        (now) => (now?.role === actor.role ? undefined : socket.close(CloseCode.Forbidden, 'Forbidden')),
         // The database is away: whoever it is, the next event of a subscription looks again.
         () => undefined,
       );
@@ -122,6 +127,33 @@ export class Streams {
 
 function isRefusal(prepared: ExecutionArgs | readonly GraphQLError[]): prepared is readonly GraphQLError[] {
   return Array.isArray(prepared);
+}
+
+/** A source that fails (the session was lost, the database is away) gives a last event that says so, not a broken stream. */
+function endingWell<T extends object>(answer: T, onFailure?: (error: unknown) => void): T {
+  if (!(Symbol.asyncIterator in answer)) return answer;
+  const results = answer as object as AsyncGenerator<ExecutionResult, void>;
+  let failed = false;
+  const stream: AsyncIterableIterator<ExecutionResult> = {
+    [Symbol.asyncIterator]: () => stream,
+    next: async () => {
+      if (failed) return { done: true, value: undefined };
+      try {
+        return await results.next();
+      } catch (error) {
+        failed = true;
+        onFailure?.(error);
+        return { done: false, value: { errors: [error] as readonly GraphQLError[] } };
+      }
+    },
+    return: () => results.return(undefined),
+    throw: (error: unknown) => results.throw(error),
+  };
+  return stream as object as T;
+}
+
+function isLoss(error: unknown): boolean {
+  return error instanceof GraphQLError && ['UNAUTHENTICATED', 'FORBIDDEN'].includes(String(error.extensions.code));
 }
 
 /** As a stream of one event; the library knows no result without data. */

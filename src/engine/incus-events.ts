@@ -49,6 +49,15 @@ function operationHints(operation: Wire, project: string, kind: 'incus' | 'lxd')
   return hints.size === 0 ? [null] : [...hints.values()];
 }
 
+/** Whether one of the engine's operations is at work on the instance or its snapshots: taking, restoring, deleting one. */
+export function isAtWorkOn(operation: unknown, at: { project: string; name: string }): boolean {
+  const { status, description, resources } = wire(operation);
+  if (!['Running', 'Pending'].includes(text(status)) || !/snapshot/i.test(text(description))) return false;
+  const { instances, instances_snapshots, containers } = wire(resources);
+  const places = [instances, instances_snapshots, containers].flatMap(list).map((url) => instanceAt(url, at.project));
+  return places.some((place) => place?.name === at.name && place.project === at.project);
+}
+
 /** The instance that a URL of the engine is about; null when it cannot be told. */
 function instanceAt(source: unknown, project: string): Hint {
   const match = /^\/1\.0\/(?:instances|containers|virtual-machines)\/([^/?]+)[^?]*(?:\?(.*))?$/s.exec(text(source));

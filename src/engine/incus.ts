@@ -12,7 +12,7 @@ import {
 import { IncusClient } from './incus-client';
 import { endpointsOf, type IncusOptions } from './incus-connect';
 import { unavailable, unknownOutcome } from './incus-errors';
-import { hintsOf, watchEvents } from './incus-events';
+import { hintsOf, isAtWorkOn, watchEvents } from './incus-events';
 import {
   engineFacts,
   instanceFacts,
@@ -116,6 +116,7 @@ class IncusEngine implements Engine {
     if (options.stateful && instance.status !== 'Running' && instance.status !== 'Ready') {
       throw new EngineError('STATE_INVALID', 'The instance is not running, so its memory cannot be captured.');
     }
+    await this.mustRest(ref.instance, signal);
     const url = urlOf(ref.instance, 'snapshots', ref.name);
     // The engine finds this out itself, but only while it is at work, and then tidies up beside the existing one.
     if ((await this.client.find(url, signal)) !== null) {
@@ -133,6 +134,7 @@ class IncusEngine implements Engine {
     // An empty name would be taken for a replacement of the instance's whole configuration.
     assertReachable(ref.name, 'snapshot');
     await this.mustStand(ref.instance, signal);
+    await this.mustRest(ref.instance, signal);
     // A restore stops the instance first, so what can be known to fail must not get that far.
     const snapshot = await this.client.find(urlOf(ref.instance, 'snapshots', ref.name), signal);
     if (snapshot === null) throw new EngineError('NOT_FOUND', 'The snapshot is no longer on the engine.');
@@ -147,6 +149,7 @@ class IncusEngine implements Engine {
     assertNewSnapshotName(newName);
     assertReachable(ref.name, 'snapshot');
     await this.mustStand(ref.instance, signal);
+    await this.mustRest(ref.instance, signal);
     const path = urlOf(ref.instance, 'snapshots', ref.name);
     const newUrl = urlOf(ref.instance, 'snapshots', newName);
     if ((await this.client.find(newUrl, signal)) !== null) throw nameTaken();
@@ -165,6 +168,7 @@ class IncusEngine implements Engine {
     const found = await this.identify(ref.instance, signal);
     if (found === 'none') return;
     if (found === 'another') throw anotherInstance();
+    await this.mustRest(ref.instance, signal);
     const path = urlOf(ref.instance, 'snapshots', ref.name);
     const gone = async (): Promise<boolean> => (await this.client.find(path, signal)) === null;
     if (await gone()) return;
@@ -239,6 +243,17 @@ class IncusEngine implements Engine {
     if (found === 'another') throw anotherInstance();
     if (found === 'none') throw new EngineError('NOT_FOUND', 'The instance is no longer on the engine.');
     return found;
+  }
+
+  /**
+   * The engine does not keep two writers of one instance apart: both may succeed and destroy each other's data. What is
+   * at work may be somebody else's, or what a process of ours began that is dead by now.
+   */
+  private async mustRest(ref: InstanceRef, signal: AbortSignal): Promise<void> {
+    const byStatus = wire(await this.client.find(`/1.0/operations?recursion=1&${scopeOf(ref.project)}`, signal));
+    const operations = Object.values(byStatus).flatMap(list);
+    if (!operations.some((operation) => isAtWorkOn(operation, ref))) return;
+    throw new EngineError('BUSY', 'The engine is busy with another operation on this instance.');
   }
 }
 

@@ -3,19 +3,21 @@ import { Agent, request } from 'undici';
 import type { IncusOptions } from '../../src/engine/incus';
 import type { At, InstanceStatus } from './engine-contract';
 
-/** The engine that the environment names for tests; nothing when it names none. */
-export function incusFromEnvironment(): { socket?: string; tls?: Required<Omit<IncusOptions, 'socket' | 'projects'>> } {
-  const { INCUS_SOCKET, INCUS_URL, INCUS_CLIENT_CERT, INCUS_CLIENT_KEY, INCUS_SERVER_CERT } = process.env;
-  const tls = INCUS_URL &&
-    INCUS_CLIENT_CERT &&
-    INCUS_CLIENT_KEY &&
-    INCUS_SERVER_CERT && {
-      urls: INCUS_URL.split(','),
-      clientCert: INCUS_CLIENT_CERT,
-      clientKey: INCUS_CLIENT_KEY,
-      serverCert: INCUS_SERVER_CERT,
-    };
-  return { ...(INCUS_SOCKET && { socket: INCUS_SOCKET }), ...(tls && { tls }) };
+/** The engine that the environment names for tests, by variables of this prefix; nothing when it names none. */
+export function incusFromEnvironment(prefix = 'INCUS'): {
+  socket?: string;
+  tls?: Required<Omit<IncusOptions, 'socket' | 'projects'>>;
+} {
+  const value = (name: string): string => process.env[`${prefix}_${name}`] ?? '';
+  const [socket, url] = [value('SOCKET'), value('URL') || value('URLS')];
+  const tls = {
+    urls: url.split(','),
+    clientCert: value('CLIENT_CERT'),
+    clientKey: value('CLIENT_KEY'),
+    serverCert: value('SERVER_CERT'),
+  };
+  const isWhole = url !== '' && tls.clientCert !== '' && tls.clientKey !== '' && tls.serverCert !== '';
+  return { ...(socket !== '' && { socket }), ...(isWhole && { tls }) };
 }
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';

@@ -14,26 +14,28 @@ export interface IncusWay {
   open: () => IncusRaw;
 }
 
-const { socket, tls } = incusFromEnvironment();
+/** The program's variables for what a test's environment names. */
+function waysTo({ socket, tls }: ReturnType<typeof incusFromEnvironment>): IncusWay[] {
+  const ways: IncusWay[] = [];
+  if (socket) ways.push({ title: 'its socket', env: { INCUS_SOCKET: socket }, open: () => new IncusRaw({ socket }) });
+  if (tls) {
+    const env = {
+      INCUS_URL: tls.urls.join(','),
+      INCUS_CLIENT_CERT: tls.clientCert,
+      INCUS_CLIENT_KEY: tls.clientKey,
+      INCUS_SERVER_CERT: tls.serverCert,
+    };
+    ways.push({ title: 'TLS', env, open: () => new IncusRaw(tls) });
+  }
+  return ways;
+}
 
-/** The ways to the engine that the environment names; none means that its stories are skipped. */
-export const incusWays: IncusWay[] = [
-  ...(socket ? [{ title: 'its socket', env: { INCUS_SOCKET: socket }, open: () => new IncusRaw({ socket }) }] : []),
-  ...(tls
-    ? [
-        {
-          title: 'TLS',
-          env: {
-            INCUS_URL: tls.urls.join(','),
-            INCUS_CLIENT_CERT: tls.clientCert,
-            INCUS_CLIENT_KEY: tls.clientKey,
-            INCUS_SERVER_CERT: tls.serverCert,
-          },
-          open: () => new IncusRaw(tls),
-        },
-      ]
-    : []),
-];
+/** The ways to Incus that the environment names; none means that its stories are skipped. */
+export const incusWays = waysTo(incusFromEnvironment());
+/** The ways to LXD, by variables that begin with LXD_ instead. */
+export const lxdWays = waysTo(incusFromEnvironment('LXD'));
+/** The way to a cluster of Incus, by variables that begin with INCUS_CLUSTER_. */
+export const clusterWays = waysTo(incusFromEnvironment('INCUS_CLUSTER'));
 
 /** A word that no other run uses, for the names of this one. */
 export const uniqueWord = (): string => `${Date.now().toString(36)}${randomBytes(2).toString('hex')}`;

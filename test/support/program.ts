@@ -1,11 +1,13 @@
 /** The program as a process of its own, the way a person or a supervisor starts it. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readLockFile } from '../../src/embedded/lock-file';
 import { isStillAlive, markOf } from '../../src/embedded/processes';
+import { TestClient } from './app';
+import { createDatabase } from './database';
 import { until } from './until';
 
 /** Everything is slower while other suites run on the same machine. */
@@ -98,4 +100,41 @@ export function startProgram(env: Record<string, string>, ...args: string[]): Pr
     if (running && (await program.end()).code !== 0) await program.end('SIGKILL');
   });
   return program;
+}
+
+/** A database of its own, as the program's environment names it. */
+export async function freshDatabase(options = {}): Promise<{ DATABASE_URL: string; DATABASE_MIGRATION_URL: string }> {
+  const { url, migrationUrl, drop } = await createDatabase(options);
+  undo.push(drop);
+  return { DATABASE_URL: url, DATABASE_MIGRATION_URL: migrationUrl };
+}
+
+/** The accounts that a demo start leaves in its data folder. */
+export async function demoAccounts(folder: string): Promise<Record<string, { email: string; password: string }>> {
+  return JSON.parse(await readFile(join(folder, 'demo-credentials.json'), 'utf8')) as Awaited<
+    ReturnType<typeof demoAccounts>
+  >;
+}
+
+/** Signed in as the demo operator of a data folder. */
+export async function signInAsOps(url: string, folder: string): Promise<TestClient> {
+  const { ops } = await demoAccounts(folder);
+  return TestClient.signIn(url, ops?.email ?? '', ops?.password ?? '');
+}
+
+/** The status of an address, or null when the connection is refused. */
+export async function statusOf(url: string): Promise<number | null> {
+  return fetch(url).then(
+    ({ status }) => status,
+    () => null,
+  );
+}
+
+/** What was written to standard error besides the log. */
+export const besidesLog = (program: Program): string => program.stderr().replace(/^\{.*\n/gm, '');
+
+/** The names of all snapshots that this person sees. */
+export async function snapshotNames(client: TestClient): Promise<string[]> {
+  const { snapshots } = await client.query('{ snapshots(first: 100) { nodes { name } } }');
+  return snapshots.nodes.map(({ name }: { name: string }) => name);
 }

@@ -22,6 +22,8 @@ export const create: Handler = async (work) => {
     // The engine may have ended only now what an earlier attempt began.
     if (left && work.actedBefore) return suspect(work, interrupted());
     throwIfNotStarted(error, work.operation.attempts);
+    // Still at work after all this time, perhaps on what an earlier attempt began: it may be there later.
+    if (work.actedBefore && error instanceof EngineError && error.code === 'BUSY') return suspect(work, interrupted());
     return refused(work, error);
   }
   const seconds = (Date.now() - started) / 1000;
