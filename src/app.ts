@@ -17,6 +17,7 @@ import type { DemoAccount } from './endpoint/graphiql';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import type { Surroundings } from './resolvers/context';
 import { SessionResolver } from './resolvers/session.resolver';
 import { SnapshotResolver } from './resolvers/snapshot.resolver';
 import { UserResolver } from './resolvers/user.resolver';
@@ -162,13 +163,14 @@ async function serve(
   await events.start();
   onStop(() => events.stop());
   const authorizer = new Authorizer(schema, config.supportContact);
-  const shared = { db, events, authorizer, actors: new Actors(db, tokens) };
+  const report: Surroundings['report'] = (level, what, message) => log[level](what, message);
+  const shared = { db, events, authorizer, report, actors: new Actors(db, tokens) };
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const server = await startServer(schema, shared, {
     host: config.host,
     port: config.port,
     demoAccounts: onLoopback ? accounts : [],
-    report: (level, what, message) => log[level](what, message),
+    report,
   });
   onStop(server.stop);
   return server.url;

@@ -3,19 +3,23 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import helmet from '@fastify/helmet';
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
 import { WebSocketServer } from 'ws';
+import type { Caller } from './auth/actor';
 import { createApollo } from './endpoint/apollo';
 import { correlate, correlationId } from './endpoint/correlation';
-import type { Report } from './endpoint/errors';
+import { toFormatted, type Report } from './endpoint/errors';
 import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { Streams } from './endpoint/streams';
+import { RequestError } from './errors';
 import { Context, type Surroundings } from './resolvers/context';
 
 export const MAX_BODY_BYTES = 256 * 1024;
+
+const NOBODY: Caller = { actor: null, badToken: false };
 /** While answers are in flight, who asks for readiness is told no for this long before connections are refused. */
 const SAY_NO_MS = 2000;
 /** What is not answered by then is cut off. */
@@ -49,7 +53,7 @@ export async function startServer(
   });
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
   const open = followRequests(server);
-  server.setErrorHandler(graphqlShaped);
+  server.setErrorHandler(graphqlShaped(options.report));
   await server.register(helmet, { contentSecurityPolicy: false });
   const streams = new Streams(schema, shared, options.report);
   const sockets = serveWebSocket(server, streams);
@@ -116,8 +120,9 @@ async function serveGraphql(
 ): Promise<() => Promise<void>> {
   const apollo = createApollo(schema, shared.authorizer, report);
   await apollo.start();
-  const context = async (request: FastifyRequest) =>
-    new Context(shared, await shared.actors.identify(request.headers.authorization), correlationId());
+  const callers = new WeakMap<FastifyRequest, Caller>();
+  const context = (request: FastifyRequest) =>
+    Promise.resolve(new Context(shared, callers.get(request) ?? NOBODY, correlationId()));
   const overHttp = fastifyApolloHandler(apollo, { context });
   const overSse = streams.sse();
   server.route({
@@ -125,11 +130,13 @@ async function serveGraphql(
     method: ['GET', 'POST'],
     handler: async function (request: FastifyRequest, reply: FastifyReply) {
       const accept = request.headers.accept ?? '';
+      if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
+      // Before the libraries: what goes wrong here is no fault of the request, and theirs would be a 500.
+      callers.set(request, await shared.actors.identify(request.headers.authorization));
       if (isStream(request)) {
         request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
         return overSse(request, reply);
       }
-      if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
       return overHttp.call(server, request, reply);
     },
   });
@@ -144,8 +151,11 @@ function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketSer
     handleProtocols: (offered) => (offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false),
   });
   server.server.on('upgrade', (request, socket, head) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
-    if (pathname !== '/graphql') return void socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
+    socket.on('error', () => socket.destroy()); // whoever goes away before the answer must not take us along
+    if (request.url?.split('?')[0] !== '/graphql') {
+      socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
+      return;
+    }
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
       const closed = protocol.opened(
         {
@@ -170,13 +180,13 @@ function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketSer
   return sockets;
 }
 
-/** What fails before GraphQL begins (a body that is too large or no JSON) has the shape of a GraphQL answer too. */
-function graphqlShaped(error: unknown, _request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { statusCode = 500, message } = error as { statusCode?: number; message?: string };
-  const ours = statusCode >= 500;
-  const shown = ours ? 'Something went wrong on our side.' : (message ?? 'This request cannot be read.');
-  const code = ours ? 'INTERNAL_SERVER_ERROR' : 'BAD_REQUEST';
-  return reply
-    .status(statusCode)
-    .send({ errors: [{ message: shown, extensions: { code, correlationId: correlationId() } }] });
+/** What fails before GraphQL begins (a body that is no JSON, the database away) has the shape of a GraphQL answer too. */
+function graphqlShaped(report: Report) {
+  return (error: unknown, _request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const { statusCode = 500, message } = error as FastifyError;
+    const known = statusCode < 500 ? new RequestError('BAD_REQUEST', message) : error;
+    const shown = toFormatted(known, report);
+    const away = shown.extensions?.code === 'SERVICE_UNAVAILABLE';
+    return reply.status(away ? 503 : statusCode).send({ errors: [shown] });
+  };
 }

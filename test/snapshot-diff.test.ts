@@ -12,6 +12,8 @@ interface Row {
   stateful?: boolean;
   status?: keyof typeof SnapshotStatus;
   error?: OperationError;
+  /** Never seen on the engine: its time is that of its acceptance. */
+  unseen?: boolean;
   size?: number;
 }
 interface Facts {
@@ -25,16 +27,22 @@ interface Facts {
 function compare(rows: Row[], seen: Facts[]): { missing: string[]; seen: string[]; found: string[]; told: boolean } {
   const changes = compareSnapshots(
     [{ instanceId: 'i', seen: seen.map(({ name, at = 0, stateful = false, size }) => ({ name, createdAt: time(at), stateful, ...(size !== undefined && { sizeBytes: size }) })) }], // prettier-ignore
-    rows.map(({ name, at = 0, stateful = false, status = 'AVAILABLE', error: why = null, size = null }, index) => ({
-      id: `row ${index}`,
-      instanceId: 'i',
-      name,
-      createdAt: time(at),
-      stateful,
-      status: SnapshotStatus[status],
-      error: why,
-      sizeBytes: size,
-    })),
+    rows.map(
+      (
+        { name, at = 0, stateful = false, status = 'AVAILABLE', error: why = null, unseen = false, size = null },
+        index,
+      ) => ({
+        id: `row ${index}`,
+        instanceId: 'i',
+        name,
+        createdAt: time(at),
+        stateful,
+        status: SnapshotStatus[status],
+        error: why,
+        observedAt: unseen ? null : time(59),
+        sizeBytes: size,
+      }),
+    ),
   );
   return {
     missing: changes.missing,
@@ -114,16 +122,31 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
     { seen: ['row 1 as a'] },
   ],
   [
-    'a suspect one never learned its time: its name is enough',
-    [{ name: 'a', at: 1, status: 'ERROR', error }],
+    'one that was never seen has no time of the engine: its name is enough',
+    [{ name: 'a', at: 1, status: 'ERROR', error, unseen: true }],
     [{ name: 'a', at: 9 }],
     { seen: ['row 0 as a'] },
   ],
   [
-    'a suspect one is not found under another name by a time that is not its own',
-    [{ name: 'a', at: 1, status: 'ERROR', error }],
+    'one that was never seen is not found under another name, even of its time',
+    [{ name: 'a', at: 9, status: 'ERROR', error, unseen: true }],
     [{ name: 'b', at: 9 }],
     { missing: ['row 0'], found: ['b of 9'], told: true },
+  ],
+  [
+    'a suspect one that was made anew there under its name is another',
+    [{ name: 'a', at: 1, status: 'ERROR', error }],
+    [{ name: 'a', at: 9 }],
+    { missing: ['row 0'], found: ['a of 9'], told: true },
+  ],
+  [
+    'a suspect one that went missing does not take the place of the good one that bears its name now',
+    [
+      { name: 'a', at: 1, status: 'MISSING', error, unseen: true },
+      { name: 'a', at: 9 },
+    ],
+    [{ name: 'a', at: 9 }],
+    { seen: ['row 1 as a'] },
   ],
   ['a size that is known now is told', [{ name: 'a' }], [{ name: 'a', size: 7 }], { seen: ['row 0 as a'], told: true }],
   ['a size that was not asked for is no news', [{ name: 'a', size: 7 }], [{ name: 'a' }], { seen: ['row 0 as a'] }],
@@ -139,7 +162,7 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
 
 test('the snapshots of one instance are never taken for those of another', () => {
   const facts = { name: 'a', createdAt: time(1), stateful: false };
-  const row = { id: 'row', instanceId: 'one', name: 'a', createdAt: time(1), stateful: false, status: SnapshotStatus.AVAILABLE, error: null, sizeBytes: null }; // prettier-ignore
+  const row = { id: 'row', instanceId: 'one', name: 'a', createdAt: time(1), stateful: false, status: SnapshotStatus.AVAILABLE, error: null, observedAt: time(59), sizeBytes: null }; // prettier-ignore
   const changes = compareSnapshots([{ instanceId: 'one', seen: [] }, { instanceId: 'other', seen: [facts] }], [row]); // prettier-ignore
   expect(changes.missing).toEqual(['row']);
   expect(changes.found).toMatchObject([{ instanceId: 'other', name: 'a' }]);

@@ -82,7 +82,8 @@ describe('a claim on an operation', () => {
         },
       },
     });
-    await runOperation({ ...bench.parts, engine: slow }, operationId, JOB, signal());
+    // The queue is told so, too: it must not take the job away from whoever holds it now.
+    await expect(runOperation({ ...bench.parts, engine: slow }, operationId, JOB, signal())).rejects.toThrow(ClaimLost);
     expect(current).not.toBeNull();
     expect(await bench.operation(operationId)).toMatchObject({ status: 'RUNNING', attempts: 2 });
     expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'CREATING' });

@@ -79,9 +79,10 @@ export class Authorizer {
       clean: new Set(),
       refused: new Set(),
       errors: new Map(),
+      roots: [],
     };
     this.visit(walk, operation.selectionSet, root, []);
-    return [...walk.errors.values()];
+    return [...walk.errors.values(), ...notAlone(walk.roots)];
   }
 
   /** Why this role may not call a mutation, or null when it may: for `viewerPermissions`, by the same rules. */
@@ -104,6 +105,7 @@ export class Authorizer {
       if (walk.errors.size >= MOST_ERRORS) return false;
       if (!included(selection, walk.variables)) continue;
       if (selection.kind === Kind.FIELD) {
+        if (path.length === 0 && selection.name.value !== '__typename') walk.roots.push(selection.name.value);
         const at = [...path, selection.alias?.value ?? selection.name.value];
         for (const field of this.fieldsNamed(parent, selection.name.value)) {
           const error = this.judge(walk.caller, field, at);
@@ -170,6 +172,18 @@ export class Authorizer {
   }
 }
 
+/** They change who is asking, so nothing else may be asked in the same breath; nor may one be tried a thousand times. */
+const ALONE = new Set(['signIn', 'refreshSession', 'signOut', 'changePassword']);
+
+function notAlone(roots: string[]): GraphQLError[] {
+  const name = roots.length > 1 ? roots.find((root) => ALONE.has(root)) : undefined;
+  return name === undefined ? [] : [standsAlone(name)];
+}
+
+function standsAlone(name: string): GraphQLError {
+  return new GraphQLError(`${name} stands alone in its operation.`, { extensions: { code: 'BAD_REQUEST' } });
+}
+
 interface Walk {
   fragments: Map<string, FragmentDefinitionNode>;
   variables: Record<string, unknown>;
@@ -178,6 +192,8 @@ interface Walk {
   clean: Set<string>;
   /** Names of fragments, each with the place where it is spread. */
   refused: Set<string>;
+  /** The fields of the root that are selected, as often as they are. */
+  roots: string[];
   /** By path. */
   errors: Map<string, GraphQLError>;
 }

@@ -37,8 +37,7 @@ export class Sessions {
       .where('u.email = lower(:email) and u.removed_at is null', { email: email.trim().replaceAll('\0', ' ') })
       .getOne();
     const fits = await passwordFits(user?.passwordHash ?? null, password);
-    if (!user || !fits || user.status === UserStatus.LOCKED)
-      throw badCredentials(WRONG);
+    if (!user || !fits || user.status === UserStatus.LOCKED) throw badCredentials(WRONG);
     return this.open(user);
   }
 
@@ -139,7 +138,9 @@ where id = $2 and password_hash = $4 and status <> 'LOCKED' and removed_at is nu
 returning 1`;
 
 const CHANGE_PASSWORD = `
-update users set password_hash = $2, status = case status when 'INVITED' then 'ACTIVE' else status end where id = $1`;
+update users set password_hash = $2, one_time_password = false,
+  status = case status when 'INVITED' then 'ACTIVE' else status end
+where id = $1`;
 
 const newSecret = () => randomBytes(32).toString('base64url');
 const sha256 = (text: string) => createHash('sha256').update(text).digest();

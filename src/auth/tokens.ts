@@ -1,5 +1,5 @@
 /** Access tokens: signed, short-lived, pinned to one algorithm, issuer and audience. Refresh tokens are in sessions.ts. */
-import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { sign, verify, type Algorithm, type JwtPayload } from 'jsonwebtoken';
 
 export const ACCESS_TOKEN_SECONDS = 600;
@@ -20,15 +20,16 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 export class Tokens {
   private readonly algorithm: Algorithm;
-  private readonly signingKey: KeyObject | Buffer | string;
-  private readonly verifyingKey: KeyObject | Buffer | string;
+  private readonly signingKey: KeyObject;
+  private readonly verifyingKey: KeyObject;
   private readonly keyId: string;
 
   constructor(private readonly settings: TokenSettings) {
     const { key } = settings;
     if ('secret' in key) {
       this.algorithm = 'HS256';
-      this.signingKey = this.verifyingKey = key.secret;
+      // A ready key: given text, the library first tries whether it is a public one, which costs more than the rest.
+      this.signingKey = this.verifyingKey = createSecretKey(Buffer.from(key.secret));
       this.keyId = fingerprint(key.secret);
     } else {
       const publicKey = createPublicKey(key.publicKey);

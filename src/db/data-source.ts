@@ -4,8 +4,14 @@ import { entities } from '../entities';
 import { migrations } from './migrations';
 import { SnakeNaming } from './naming';
 
-/** A pool on `url`. Nothing is synchronised, ever: the schema changes by migrations only. */
-export function createDataSource(url: string, poolSize: number): DataSource {
+/** A statement that takes longer is given up: a request gets an answer, and a worker tries again. */
+const STATEMENT_MS = 30_000;
+
+/**
+ * A pool on `url`. Nothing is synchronised, ever: the schema changes by migrations only, which may take their time
+ * (`patient`).
+ */
+export function createDataSource(url: string, poolSize: number, { patient = false } = {}): DataSource {
   return new DataSource({
     type: 'postgres',
     url,
@@ -14,6 +20,9 @@ export function createDataSource(url: string, poolSize: number): DataSource {
     namingStrategy: new SnakeNaming(),
     synchronize: false,
     poolSize,
+    connectTimeoutMS: 10_000,
+    // Postgres ends it first; the client's own limit is for a database that does not answer at all.
+    extra: patient ? {} : { statement_timeout: STATEMENT_MS, query_timeout: STATEMENT_MS + 5000 },
     applicationName: 'keyframe',
     migrationsTableName: 'schema_migrations',
     installExtensions: false,

@@ -74,12 +74,27 @@ export class Events {
   }
 
   private async connect(): Promise<void> {
-    const client = new Client({ connectionString: this.url, application_name: 'keyframe events', keepAlive: true });
-    client.on('notification', ({ payload }) => payload && this.emitter.emit(payload));
+    const client = new Client({
+      connectionString: this.url,
+      application_name: 'keyframe events',
+      keepAlive: true,
+      connectionTimeoutMillis: 10_000,
+      query_timeout: 10_000,
+    });
+    client.on('notification', ({ payload }) => {
+      // Any role of the database can notify; only our topics are passed on.
+      if (payload && TOPIC.test(payload)) this.emitter.emit(payload);
+    });
     client.on('error', this.onTrouble); // the end that follows mends it
     await client.connect();
     await client.query(`listen ${CHANNEL}`);
-    client.once('end', () => void this.reconnect());
+    const alive = setInterval(() => {
+      client.query('select 1').catch(() => client.end().catch(() => undefined));
+    }, ALIVE_EVERY_MS).unref();
+    client.once('end', () => {
+      clearInterval(alive);
+      void this.reconnect();
+    });
     this.client = client;
   }
 
@@ -98,3 +113,6 @@ export class Events {
 }
 
 const EVERYTHING = '*';
+const TOPIC = /^(operation|instance|user):[0-9a-f-]{36}$/;
+/** An idle connection may be dropped on the way without a word; this often somebody asks whether it is still there. */
+const ALIVE_EVERY_MS = 20_000;

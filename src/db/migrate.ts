@@ -23,7 +23,7 @@ export async function migrate(
   asServingRole: () => Promise<void>,
 ): Promise<MigrationReport> {
   const serving = await servingRole(urls.url);
-  const database = await createDataSource(urls.migrationUrl, 2).initialize();
+  const database = await createDataSource(urls.migrationUrl, 2, { patient: true }).initialize();
   const owner = database.createQueryRunner();
   try {
     await owner.query('select pg_advisory_lock($1)', [MIGRATION_LOCK]);

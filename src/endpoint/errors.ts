@@ -31,8 +31,10 @@ export function toFormatted(error: unknown, report: Report): GraphQLFormattedErr
   const id = correlationId();
   const shown = error instanceof GraphQLError ? error.toJSON() : { message: '' };
   const place = { ...(shown.locations && { locations: shown.locations }), ...(shown.path && { path: shown.path }) };
-  const cause = unwrapResolverError(error);
+  // Without a path it did not come from a resolver, and the library would not unwrap it.
+  const cause = (error instanceof GraphQLError && error.originalError) || unwrapResolverError(error);
   if (cause instanceof RequestError) {
+    report('info', { correlationId: id, code: cause.code }, 'a request was refused');
     return {
       message: cause.message,
       ...place,
@@ -44,6 +46,7 @@ export function toFormatted(error: unknown, report: Report): GraphQLFormattedErr
     report('error', { correlationId: id, code, err: cause }, 'a request failed');
     return { message: MASKED[code], ...place, extensions: { code, correlationId: id } };
   }
+  report('info', { correlationId: id, code, path: shown.path }, 'a request was refused');
   // What extensions a library adds beyond its code is its own affair: only ours are passed on.
   const { requiredRoles, contact } = shown.extensions ?? {};
   const extensions = { code, ...(requiredRoles !== undefined && { requiredRoles, contact }), correlationId: id };
@@ -65,8 +68,10 @@ function codeOf(error: unknown, cause: unknown): string {
   const given = error instanceof GraphQLError ? asText(error.extensions.code) : '';
   const code = RENAMED[given] ?? given;
   if (PASSED_ON.has(code)) return code;
-  // graphql-js has no codes: an error of its own without a cause is about the document or a variable.
-  return error instanceof GraphQLError && !error.originalError && !given ? 'BAD_USER_INPUT' : 'INTERNAL_SERVER_ERROR';
+  // graphql-js has no codes: an error of its own that no field threw is about the document or a variable.
+  return error instanceof GraphQLError && error.path === undefined && !given
+    ? 'BAD_USER_INPUT'
+    : 'INTERNAL_SERVER_ERROR';
 }
 
 const asText = (code: unknown) => (typeof code === 'string' ? code : '');

@@ -113,6 +113,7 @@ export class Streams {
         () => undefined,
       );
     };
+    if (socket.readyState !== socket.OPEN) return;
     socket.once('close', this.shared.events.on([`user:${actor.userId}`], look));
   }
 

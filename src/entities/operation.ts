@@ -61,6 +61,8 @@ export interface OperationInput {
   stateful?: boolean;
   restoreMemory?: boolean;
   newName?: string;
+  /** Of a deletion because of expiry: what expires no longer is spared. */
+  onlyIfExpired?: boolean;
   /** The engine's generation id before a restore: whether it changed tells how an interrupted one ended. */
   generationBefore?: string | null;
 }

@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { SnapshotOrigin, SnapshotStatus } from './enums';
 import { Instance } from './instance';
 import { Node } from './node';
-import { Operation, OperationError } from './operation';
+import { Operation, type OperationError } from './operation';
 import { OPTIONAL_TIME, TIME } from './time';
 import { User } from './user';
 
@@ -67,7 +67,7 @@ export class Snapshot {
   @Column(OPTIONAL_TIME)
   expiresAt: Date | null;
 
-  @Field(() => OperationError, { nullable: true, description: 'Why it is ERROR; null otherwise.' })
+  /** Kept while it is MISSING: one that comes back is as suspect as it was. */
   @Column('jsonb', { nullable: true })
   error: OperationError | null;
 

@@ -35,6 +35,10 @@ export class User {
   @Column('text')
   passwordHash: string;
 
+  /** The password was given by somebody else: it opens nothing but the way to one of their own. */
+  @Column('boolean')
+  oneTimePassword: boolean;
+
   @Column(TIME)
   createdAt: Date;
 

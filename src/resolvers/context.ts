@@ -13,6 +13,8 @@ export interface Surroundings {
   events: Events;
   actors: Actors;
   authorizer: Authorizer;
+  /** A line in the log. */
+  report: (level: 'info' | 'error', what: object, message: string) => void;
 }
 
 export class Context {

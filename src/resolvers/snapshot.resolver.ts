@@ -1,9 +1,9 @@
 /** Snapshots: the tab's three columns, what is known besides, and the mutations that change them. */
 import { Arg, Args, Ctx, Field, FieldResolver, ID, Mutation, ObjectType, Query, Resolver, Root } from 'type-graphql';
 import { Auth } from '../auth/directives';
-import { Role } from '../entities/enums';
+import { Role, SnapshotStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
-import { Operation } from '../entities/operation';
+import { Operation, OperationError } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { User } from '../entities/user';
 import { INSTANCES, OPERATIONS, SNAPSHOTS } from '../read/lists';
@@ -129,7 +129,7 @@ export class SnapshotResolver {
         results: results.map(({ given, operation, errors }) => ({
           snapshotId: given,
           operation,
-          userErrors: errors.map((error) => toUserError(error, context.correlationId)),
+          userErrors: errors.map((error) => toUserError(error, context)),
         })),
       };
     });
@@ -167,6 +167,11 @@ export class SnapshotResolver {
   @FieldResolver(() => Instance, { description: 'The instance it is a copy of.' })
   instance(@Root() snapshot: Snapshot, @Ctx() { reads }: Context): Promise<Instance | null> {
     return reads.byId(INSTANCES, snapshot.instanceId);
+  }
+
+  @FieldResolver(() => OperationError, { nullable: true, description: 'Why it is ERROR; null otherwise.' })
+  error(@Root() { status, error }: Snapshot): OperationError | null {
+    return status === SnapshotStatus.ERROR ? error : null;
   }
 
   @FieldResolver(() => BigInt, { nullable: true, description: 'Bytes it holds; null when the engine does not know.' })

@@ -4,6 +4,7 @@ import { InstanceStatus } from '../entities/enums';
 import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { AppError, UserErrorCode } from '../errors';
+import type { Context } from './context';
 
 const code = (description: string) => ({ description });
 registerEnumType(UserErrorCode, {
@@ -107,8 +108,9 @@ const TYPE_OF: Partial<Record<UserErrorCode, string>> = {
   NEWER_SNAPSHOTS_EXIST: 'NewerSnapshotsExistError',
 };
 
-/** A refusal as the payload shows it. A code's own type is used when its detail is at hand. */
-export function toUserError(error: AppError, correlationId: string): UserError {
+/** A refusal as the payload shows it, noted in the log. A code's own type is used when its detail is at hand. */
+export function toUserError(error: AppError, { correlationId, shared }: Context): UserError {
+  shared.report('info', { correlationId, code: error.code }, 'a wish was refused');
   const { field = null, remediation = null, detail } = error.more;
   const __typename = (detail && TYPE_OF[error.code]) ?? 'SimpleUserError';
   return {
@@ -131,13 +133,13 @@ export class Payload {
 
 /** Runs a mutation's service call; what it refuses becomes the payload's `userErrors`. */
 export async function answer<T extends object>(
-  { correlationId }: { correlationId: string },
+  context: Context,
   work: () => Promise<T> | T,
 ): Promise<T & { userErrors: UserError[] }> {
   try {
     return { ...(await work()), userErrors: [] };
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    return { userErrors: [toUserError(error, correlationId)] } as unknown as T & { userErrors: UserError[] };
+    return { userErrors: [toUserError(error, context)] } as unknown as T & { userErrors: UserError[] };
   }
 }

@@ -116,6 +116,12 @@ export async function release(
   );
 }
 
+/** Puts unfinished operations back into the queue that have no job any more; gives how many. */
+export async function requeueOrphans(db: DataSource): Promise<number> {
+  const requeued = await db.query<unknown[]>(REQUEUE_ORPHANS);
+  return requeued.length;
+}
+
 /** Records how it ended. The caller records in the same transaction what became of the snapshot. */
 export async function finish(tx: EntityManager, held: Claim, error: OperationError | null): Promise<void> {
   const status = error ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
@@ -197,3 +203,14 @@ with o as (
 ), told as (
   select ${ANNOUNCE} from o
 ) select ${columns} from o, told`;
+
+/** A job stays until its operation was worked on; one that has failed too often is never taken up again by itself. */
+const REQUEUE_ORPHANS = `
+with orphans as (
+  update operations o set status = 'QUEUED', attempt_token = null
+  where status in ('QUEUED', 'RUNNING') and created_at < now() - interval '10 seconds'
+    and not exists (select from graphile_worker._private_jobs j
+      where j.payload ->> 'id' = o.id::text and (j.attempts < j.max_attempts or j.locked_at is not null))
+  returning id
+)
+select graphile_worker.add_job('operation', json_build_object('id', id), job_key := 'again ' || id) from orphans`;

@@ -9,7 +9,7 @@ import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { AppError, UserErrorCode } from '../errors';
 import { once } from './idempotency';
-import { accept } from './operations';
+import { accept, type Work } from './operations';
 import { obstacleToDelete } from './permissions';
 import { itemOf, visibleSnapshot } from './snapshot-rows';
 
@@ -84,7 +84,11 @@ export class SnapshotDeletion {
           [ids],
         );
         if (snapshots.length > 0)
-          await this.acceptFor(tx, instanceId, snapshots, { actorId: null, correlationId: uuidv7() });
+          await this.acceptFor(tx, instanceId, snapshots, {
+            actorId: null,
+            correlationId: uuidv7(),
+            input: { onlyIfExpired: true },
+          });
       }).catch(ignoreBusy);
     }
   }
@@ -139,7 +143,7 @@ export class SnapshotDeletion {
     tx: EntityManager,
     instanceId: string,
     snapshots: Snapshot[],
-    by: { actorId: string | null; correlationId: string; idempotencyKey?: string | null | undefined },
+    by: Pick<Work, 'actorId' | 'correlationId' | 'idempotencyKey' | 'input'>,
   ): Promise<Operation> {
     const [only] = snapshots;
     const one = snapshots.length === 1 && only ? { snapshotId: only.id, snapshotName: only.name } : {};

@@ -48,8 +48,8 @@ export class Users {
     judgeDisplayName(name);
     const passwordHash = await hashPassword(password);
     const inserted = await this.db.query<{ id: string }[]>(
-      `insert into users (id, email, display_name, role, status, password_hash, created_at)
-       values ($1, $2, $3, $4, $5, $6, now()) on conflict (email) where removed_at is null do nothing returning id`,
+      `insert into users (id, email, display_name, role, status, password_hash, one_time_password, created_at)
+       values ($1, $2, $3, $4, $5, $6, $5 = 'INVITED', now()) on conflict (email) where removed_at is null do nothing returning id`,
       [uuidv7(), address, name, role, status, passwordHash],
     );
     const user = await findRow(this.db, User, inserted[0]?.id ?? null);
@@ -61,13 +61,7 @@ export class Users {
   async update(wish: UpdateUser): Promise<User> {
     if (wish.displayName !== null && wish.displayName !== undefined) judgeDisplayName(wish.displayName.trim());
     return this.change(wish.userId, async (tx, user) => {
-      const status = wish.status ?? user.status;
-      if (status === UserStatus.INVITED && user.status !== UserStatus.INVITED) {
-        throw invalidInput('status', 'An account that has a password of its own cannot be INVITED again.');
-      }
-      if (user.status === UserStatus.INVITED && status === UserStatus.ACTIVE) {
-        throw invalidInput('status', 'An INVITED account becomes ACTIVE when its one-time password is changed.');
-      }
+      const status = nextStatus(user, wish.status ?? user.status);
       await tx.query('update users set display_name = $2, role = $3, status = $4 where id = $1', [
         user.id,
         wish.displayName?.trim() ?? user.displayName,
@@ -119,7 +113,7 @@ export class Users {
       const user = await present(tx, userId);
       await work(tx, user);
       const [left] = await tx.query<{ count: number }[]>(
-        `select count(*)::int as count from users where role = 'ADMIN' and status <> 'LOCKED' and removed_at is null`,
+        `select count(*)::int as count from users where role = 'ADMIN' and status = 'ACTIVE' and removed_at is null`,
       );
       if (user.role === Role.ADMIN && left?.count === 0) {
         throw new AppError(
@@ -154,6 +148,17 @@ async function present(tx: EntityManager, userId: string | null): Promise<User> 
   const user = await findRow(tx, User, userId);
   if (!user || user.removedAt) throw notFound('userId', 'user');
   return user;
+}
+
+/** Whoever never changed their one-time password is INVITED until they do, also after a lock. */
+function nextStatus({ status, oneTimePassword }: User, wanted: UserStatus): UserStatus {
+  if (wanted === UserStatus.INVITED && !oneTimePassword) {
+    throw invalidInput('status', 'An account that has a password of its own cannot be INVITED again.');
+  }
+  if (wanted === UserStatus.ACTIVE && status === UserStatus.INVITED) {
+    throw invalidInput('status', 'An INVITED account becomes ACTIVE when its one-time password is changed.');
+  }
+  return wanted === UserStatus.ACTIVE && oneTimePassword ? UserStatus.INVITED : wanted;
 }
 
 function judgeDisplayName(name: string): void {

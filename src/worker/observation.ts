@@ -29,6 +29,8 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
   const busy = new Set(
     (await tx.query<{ id: string }[]>(BUSY, [known.map(({ id }) => id), look.at])).map(({ id }) => id),
   );
+  // Somebody has looked since: what this look says of them is old.
+  for (const { id, observedAt } of known) if (observedAt > look.at) busy.add(id);
   // They were seen, so they are not absent, whatever else is true of them.
   await tx.query('update instances set observed_at = $2 where id = any($1) and observed_at < $2', [[...busy], look.at]);
   const free = seen.filter(({ uid }) => !busy.has(byUid.get(uid)?.id ?? ''));
@@ -136,15 +138,16 @@ from jsonb_to_recordset($1) r(id uuid, "engineId" uuid, uid text, name text, pro
 on conflict (engine_id, uid) do update set
   name = excluded.name, project = excluded.project, location = excluded.location, status = excluded.status,
   configuration = excluded.configuration, stateful_obstacles = excluded.stateful_obstacles,
-  observed_at = excluded.observed_at`;
+  observed_at = excluded.observed_at
+where instances.observed_at <= excluded.observed_at`;
 
 const MISSING = `update snapshots set status = 'MISSING' where id = any($1)`;
 
 /** A MISSING one that is back is again what it was: good, or suspect when it carries an error. */
 const SEEN = `
-update snapshots s set name = r.name, size_bytes = coalesce(r."sizeBytes", s.size_bytes), observed_at = $2,
+update snapshots s set name = r.name, created_at = r."createdAt", size_bytes = coalesce(r."sizeBytes", s.size_bytes), observed_at = $2,
   status = case when s.status <> 'MISSING' then s.status when s.error is null then 'AVAILABLE' else 'ERROR' end
-from jsonb_to_recordset($1) r(id uuid, name text, "sizeBytes" bigint) where s.id = r.id`;
+from jsonb_to_recordset($1) r(id uuid, name text, "createdAt" timestamptz, "sizeBytes" bigint) where s.id = r.id`;
 
 const FOUND = `
 insert into snapshots (id, instance_id, name, created_at, stateful, size_bytes, status, origin, observed_at)

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { inTransaction } from '../db/transaction';
-import type { EngineKind as KindOfEngine, Hint, InstanceFacts } from '../engine/engine';
+import { EngineError, type EngineKind as KindOfEngine, type Hint, type InstanceFacts } from '../engine/engine';
 import { EngineKind } from '../entities/enums';
 import { forgetOldKeys } from '../services/idempotency';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
@@ -53,11 +53,6 @@ export class Observer {
     await this.running;
   }
 
-  /** Resolves after a whole look from now on; for a start that wants to show what is there. */
-  async firstLook(): Promise<void> {
-    await this.sweep();
-  }
-
   /** Observes whenever it holds the lock, which ends with its connection. */
   private async campaign(): Promise<void> {
     while (!this.stopping.signal.aborted) {
@@ -87,7 +82,7 @@ export class Observer {
     const timer = setInterval(() => this.hint(null), this.options.intervalSeconds * 1000);
     try {
       while (!signal.aborted) {
-        await this.lookOnce();
+        await this.lookOnce(signal);
         await this.nextHint(signal);
       }
     } finally {
@@ -96,46 +91,52 @@ export class Observer {
     }
   }
 
-  private async lookOnce(): Promise<void> {
+  private async lookOnce(observing: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([observing, AbortSignal.timeout(LOOK_DEADLINE_MS)]);
     try {
       if (this.lookEverywhere) {
         this.lookEverywhere = false;
         this.hinted.clear();
-        await this.sweep();
+        await this.chores();
+        await this.sweep(signal);
       } else {
-        await this.lookAtHinted();
+        await this.lookAtHinted(signal);
       }
       this.failures = 0;
     } catch (error) {
+      if (observing.aborted) return;
       this.parts.log('warn', { err: error }, 'a look at the engine failed');
-      await this.markUnavailable(error as Error).catch(() => undefined);
+      if (error instanceof EngineError) await this.markUnavailable().catch(() => undefined);
       // The stream of events tells at once when the engine is back; until then it is asked less and less often.
       this.again(null, Math.min(30_000, RETRY_MS * 2 ** this.failures++));
     }
   }
 
-  /** The whole truth: every instance, then what was not among them; and what falls due with time. */
-  private async sweep(): Promise<void> {
-    const { db, engine } = this.parts;
-    const signal = this.deadline();
-    const look = await this.beginLook(signal);
-    let batch: InstanceFacts[] = [];
-    for await (const facts of engine.instances(signal)) {
-      if (batch.push(facts) >= BATCH) {
-        await this.record(look, batch);
-        batch = [];
-      }
-    }
-    await this.record(look, batch);
-    await inTransaction(db, (tx) => recordAbsences(tx, look));
+  /** What falls due with time, whether the engine answers or not. */
+  private async chores(): Promise<void> {
     await this.options.deletion.deleteExpired();
-    await inTransaction(db, forgetOldKeys);
+    await inTransaction(this.parts.db, forgetOldKeys);
   }
 
-  private async lookAtHinted(): Promise<void> {
+  /** The whole truth: every instance, then what was not among them. */
+  private async sweep(signal: AbortSignal): Promise<void> {
+    const { db, engine } = this.parts;
+    const look = await this.beginLook(signal);
+    const batch: InstanceFacts[] = [];
+    try {
+      for await (const facts of engine.instances(signal)) {
+        if (batch.push(facts) >= BATCH) await this.record(look, batch.splice(0));
+      }
+    } finally {
+      // A list that breaks off (a member of a cluster is down) was true as far as it went.
+      await this.record(look, batch);
+    }
+    await inTransaction(db, (tx) => recordAbsences(tx, look));
+  }
+
+  private async lookAtHinted(signal: AbortSignal): Promise<void> {
     const places = [...this.hinted.values()];
     this.hinted.clear();
-    const signal = this.deadline();
     for (const at of places) {
       const look = { engineId: this.engineId ?? '', at: await databaseTime(this.parts.db) };
       const facts = await this.parts.engine.findInstance(at, signal);
@@ -174,8 +175,7 @@ export class Observer {
     return { engineId: this.engineId, at };
   }
 
-  private async markUnavailable({ message }: Error): Promise<void> {
-    this.parts.log('warn', { reason: message }, 'the engine does not answer');
+  private async markUnavailable(): Promise<void> {
     await this.parts.db.query('update engines set unavailable_since = coalesce(unavailable_since, now())');
   }
 
@@ -206,10 +206,6 @@ export class Observer {
     if (!signal.aborted && !this.lookEverywhere && this.hinted.size === 0)
       await new Promise<void>((resolve) => (this.wake = resolve));
     await pause(SETTLE_MS, signal);
-  }
-
-  private deadline(): AbortSignal {
-    return AbortSignal.any([this.stopping.signal, AbortSignal.timeout(LOOK_DEADLINE_MS)]);
   }
 }
 

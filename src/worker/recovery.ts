@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
+import { requeueOrphans } from '../services/operations';
 import type { Parts } from './run';
 
 const LOOK_EVERY_MS = 1000;
@@ -21,7 +22,7 @@ export class Recovery {
   private running: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly log: Parts['log'],
+    private readonly parts: Parts,
     private readonly options: RecoveryOptions,
   ) {}
 
@@ -39,9 +40,14 @@ export class Recovery {
   private async connect(): Promise<Client> {
     const client = await this.options.connect();
     client.on('error', () => undefined); // the next statement fails, and a new connection is made
-    for (const id of this.options.holderIds())
-      await client.query('select pg_advisory_lock($1, hashtext($2))', [HOLDER_LOCKS, id]);
-    return client;
+    try {
+      for (const id of this.options.holderIds())
+        await client.query('select pg_advisory_lock($1, hashtext($2))', [HOLDER_LOCKS, id]);
+      return client;
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
   }
 
   private async keepLooking(first: Client): Promise<void> {
@@ -54,12 +60,14 @@ export class Recovery {
         const dead: string[] = await this.deadHolders(client);
         const gone = dead.filter((id) => suspects.has(id));
         suspects = new Set(dead);
+        const orphans = await requeueOrphans(this.parts.db);
+        if (orphans > 0) this.parts.log('warn', { orphans }, 'operations that no job was left for are taken up again');
         if (gone.length > 0) {
           await this.options.unlock(gone);
-          this.log('warn', { holders: gone }, 'jobs of dead processes are taken up again');
+          this.parts.log('warn', { holders: gone }, 'jobs of dead processes are taken up again');
         }
       } catch (error) {
-        this.log('warn', { err: error }, 'looking for dead processes failed');
+        this.parts.log('warn', { err: error }, 'looking for dead processes failed');
         await client?.end().catch(() => undefined);
         client = null;
       }

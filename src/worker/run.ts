@@ -44,7 +44,8 @@ export async function runOperation(parts: Parts, operationId: string, jobId: str
       'an operation ended',
     );
   } catch (error) {
-    if (error instanceof ClaimLost) return;
+    // To the queue this attempt has failed, which it only notes while the job is still ours: whoever holds it now goes on.
+    if (error instanceof ClaimLost) throw error;
     if (stop.aborted) throw error; // the job goes back into the queue; the next attempt sees the steps and looks
     await putBack(parts, held, error);
   }
@@ -98,6 +99,7 @@ async function find(engine: Engine, instance: Instance, signal: AbortSignal): Pr
 function withoutInstance(operation: Operation, failure: Work['failure']): Outcome {
   const gone = () => failure(new EngineError('NOT_FOUND', 'The instance is no longer on the engine.'));
   const { kind, snapshotId, items } = operation;
+  // A snapshot that was to be restored went with its instance; the next look says so.
   const deletes = kind === OperationKind.SNAPSHOTS_DELETE;
   const removed = items.map((item) => item.snapshotId);
   if (kind === OperationKind.SNAPSHOT_CREATE && snapshotId) removed.push(snapshotId);
@@ -106,6 +108,7 @@ function withoutInstance(operation: Operation, failure: Work['failure']): Outcom
     error: deletes ? null : gone(),
     record: async (tx) => {
       await tx.query('delete from snapshots where id = any($1)', [removed]);
+      await tx.query(`update snapshots set status = 'AVAILABLE' where id = $1 and status = 'RESTORING'`, [snapshotId]);
     },
   };
 }
@@ -122,12 +125,23 @@ async function putBack(parts: Parts, held: Claim, error: unknown): Promise<void>
     return;
   }
   log('error', { operation: operation.id, err: cause }, 'an operation failed');
+  const failure = toOperationError(cause, operation.correlationId);
+  const open = operation.items.filter(({ status }) => !isFinal(status));
+  for (const item of open) Object.assign(item, { status: OperationStatus.FAILED, error: failure });
   await inTransaction(db, async (tx) => {
-    await tx.query(SUSPECT, [operation.snapshotId, JSON.stringify(toOperationError(cause, operation.correlationId))]);
-    await finish(tx, held, toOperationError(cause, operation.correlationId));
+    const touched = [operation.snapshotId, ...open.map(({ snapshotId }) => snapshotId)];
+    await tx.query(SUSPECT, [touched, JSON.stringify(failure)]);
+    await finish(tx, held, failure);
   });
 }
 
-/** Our own fault in the middle of something: nobody saw how it ended, so what was being made or deleted is suspect. */
+const isFinal = (status: OperationStatus) => status !== OperationStatus.QUEUED && status !== OperationStatus.RUNNING;
+
+/**
+ * It ended in the middle of something, and nobody saw how: what was being made or deleted is suspect. What was being restored
+ * is good still, for a restore only reads it.
+ */
 const SUSPECT = `
-update snapshots set error = $2::jsonb, status = 'ERROR' where id = $1 and status in ('PENDING', 'CREATING', 'DELETING')`;
+update snapshots set error = case status when 'RESTORING' then error else $2::jsonb end,
+  status = case status when 'RESTORING' then 'AVAILABLE' else 'ERROR' end
+where id = any($1) and status in ('PENDING', 'CREATING', 'DELETING', 'RESTORING')`;

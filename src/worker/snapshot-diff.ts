@@ -8,7 +8,7 @@ export interface SnapshotChanges {
   /** Rows whose snapshot is no longer there. */
   missing: string[];
   /** Rows that were seen, under the name they bear now. */
-  seen: { id: string; name: string; sizeBytes: number | null }[];
+  seen: { id: string; name: string; createdAt: Date; sizeBytes: number | null }[];
   /** Those of them that bore another name before. */
   renamed: string[];
   /** Snapshots that no row is about. */
@@ -24,7 +24,10 @@ export interface SnapshotChanges {
   touched: Set<string>;
 }
 
-type Row = Pick<Snapshot, 'id' | 'instanceId' | 'name' | 'createdAt' | 'stateful' | 'status' | 'error' | 'sizeBytes'>;
+type Row = Pick<
+  Snapshot,
+  'id' | 'instanceId' | 'name' | 'createdAt' | 'stateful' | 'status' | 'observedAt' | 'sizeBytes'
+>;
 
 /** `rows` are those of all the instances together. */
 export function compareSnapshots(
@@ -44,16 +47,24 @@ function compareOne(instanceId: string, seen: SnapshotFacts[], rows: Row[], chan
     const row = [...unmatched].find(fits);
     if (row) {
       unmatched.delete(row);
-      changes.seen.push({ id: row.id, name: facts.name, sizeBytes: facts.sizeBytes ?? null });
+      changes.seen.push({
+        id: row.id,
+        name: facts.name,
+        createdAt: facts.createdAt,
+        sizeBytes: facts.sizeBytes ?? null,
+      });
       if (row.name !== facts.name) changes.renamed.push(row.id);
       const news = row.name !== facts.name || row.status === SnapshotStatus.MISSING;
       if (news || (facts.sizeBytes ?? row.sizeBytes) !== row.sizeBytes) changes.touched.add(instanceId);
     }
     return row !== undefined;
   };
-  // First those that bear their name, then those that were renamed: what is the same copy has the same time.
-  const renamed = seen.filter((facts) => !match(facts, (row) => row.name === facts.name && isCopy(row, facts)));
-  const news = renamed.filter((facts) => !match(facts, (row) => sameTime(row, facts) && isCopy(row, facts)));
+  // The same copy has the same time: under its name, or renamed. What was never seen is known by its name alone.
+  const rest = (left: SnapshotFacts[], fits: (row: Row, facts: SnapshotFacts) => boolean) =>
+    left.filter((facts) => !match(facts, (row) => row.stateful === facts.stateful && fits(row, facts)));
+  const others = rest(seen, (row, facts) => row.name === facts.name && isKnownCopy(row, facts));
+  const unseen = rest(others, (row, facts) => row.name === facts.name && isUnseen(row));
+  const news = rest(unseen, isKnownCopy);
   for (const { name, createdAt, stateful, sizeBytes = null } of news) {
     changes.found.push({ id: uuidv7(), instanceId, name, createdAt, stateful, sizeBytes });
     changes.touched.add(instanceId);
@@ -65,11 +76,11 @@ function compareOne(instanceId: string, seen: SnapshotFacts[], rows: Row[], chan
   }
 }
 
-/** A suspect row never learned the engine's time for it: its name is all there is to go by. */
-function isCopy(row: Row, facts: SnapshotFacts): boolean {
-  return row.stateful === facts.stateful && (row.error !== null || sameTime(row, facts));
+function isKnownCopy(row: Row, facts: SnapshotFacts): boolean {
+  return row.observedAt !== null && row.createdAt.getTime() === facts.createdAt.getTime();
 }
 
-function sameTime(row: Row, facts: SnapshotFacts): boolean {
-  return row.createdAt.getTime() === facts.createdAt.getTime();
+/** Its time is still that of its acceptance. A MISSING one gave its name up. */
+function isUnseen(row: Row): boolean {
+  return row.observedAt === null && row.status !== SnapshotStatus.MISSING;
 }

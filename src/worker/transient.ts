@@ -1,17 +1,23 @@
+/** Which of an engine's errors are no answer yet. */
 import { EngineError } from '../engine/engine';
 
-/** How often an engine may be busy with something else before that is the answer. */
-const PATIENCE = 10;
+/** How often an engine may be busy with something else, or leave an outcome open, before that is the answer. */
+const PATIENCE = 20;
 
-/** The engine refused to begin, for a reason that passes; `attempts` is how often it has been asked. */
+/**
+ * Worth another attempt: nothing was started for a reason that passes, or nobody saw how it ended and the next attempt can
+ * look. `attempts` is how often the operation has been taken up.
+ */
 export function isTransient(error: unknown, attempts: number): boolean {
   if (!(error instanceof EngineError)) return false;
-  return error.code === 'UNAVAILABLE' || (error.code === 'BUSY' && attempts < PATIENCE);
+  return (
+    error.code === 'UNAVAILABLE' || ((error.code === 'BUSY' || error.code === 'OUTCOME_UNKNOWN') && attempts < PATIENCE)
+  );
 }
 
 /**
  * Thrown by a handler when the act itself was not begun, so that the next attempt need not wonder what came of this one. Any
- * other UNAVAILABLE after the act leaves that question open.
+ * other error after the act leaves that question open.
  */
 export class NotStarted extends Error {
   constructor(override readonly cause: EngineError) {
@@ -20,7 +26,8 @@ export class NotStarted extends Error {
   }
 }
 
-/** Rethrows a passing refusal of the act as NotStarted; lets everything else go on. */
-export function throwIfNotStarted(error: unknown, attempts: number): void {
-  if (error instanceof EngineError && isTransient(error, attempts)) throw new NotStarted(error);
+/** Ends this attempt when the error of an act is no answer yet; lets a considered refusal go on. */
+export function throwIfOpen(error: unknown, attempts: number): void {
+  if (!(error instanceof EngineError) || !isTransient(error, attempts)) return;
+  throw error.code === 'OUTCOME_UNKNOWN' ? error : new NotStarted(error);
 }

@@ -3,6 +3,7 @@
  * engine. This is the only file that imports the queue, and can be replaced with it.
  */
 import { EventEmitter } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, makeWorkerUtils, run, runMigrations, type Runner, type WorkerEvents } from 'graphile-worker';
 import { Client } from 'pg';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
@@ -12,6 +13,8 @@ import { runOperation, type Parts } from './run';
 
 /** How long running operations get to end by themselves when the process stops. */
 const DRAIN_MS = 7000;
+/** How long to wait before a runner that gave up is followed by another. */
+const RESTART_MS = 1000;
 
 export interface WorkerOptions {
   url: string;
@@ -21,7 +24,6 @@ export interface WorkerOptions {
 }
 
 export interface RunningWorker {
-  observer: Observer;
   stop: () => Promise<void>;
 }
 
@@ -31,63 +33,107 @@ export async function installQueue(url: string): Promise<void> {
 }
 
 export async function startWorker(parts: Parts, options: WorkerOptions): Promise<RunningWorker> {
-  const stopping = new AbortController();
-  // The queue locks jobs under the id of the pool, not of the worker in it that works on them.
-  const holderIds = new Set<string>();
-  const events = new EventEmitter() as unknown as WorkerEvents;
-  events.on('pool:create', ({ workerPool }) => void holderIds.add(workerPool.id));
-  const runner = await run({
-    connectionString: options.url,
-    concurrency: options.concurrency,
-    // Unlocking the jobs of the dead sends no notification; everything else is found by LISTEN.
-    pollInterval: 1000,
-    maxPoolSize: options.concurrency + 2,
-    noHandleSignals: true,
-    logger: forwarding(parts.log),
-    events,
-    taskList: {
-      operation: async (payload, { job }) => {
-        await runOperation(parts, (payload as { id: string }).id, job.id, stopping.signal);
-      },
-    },
-  });
-  const connect = () => connectTo(options.url);
   const utils = await makeWorkerUtils({ connectionString: options.url, logger: silent() });
-  const recovery = new Recovery(parts.log, {
+  const queue = new Queue(parts, options);
+  const connect = () => connectTo(options.url);
+  const recovery = new Recovery(parts, {
     connect,
-    holderIds: () => [...holderIds],
+    holderIds: () => [...queue.holderIds],
     unlock: (ids) => utils.forceUnlockWorkers(ids),
   });
-  await recovery.start();
   const observer = new Observer(parts, {
     connect,
     intervalSeconds: options.observeIntervalSeconds,
     deletion: options.deletion,
   });
-  observer.start();
-  return {
-    observer,
-    stop: async () => {
-      await observer.stop();
-      await drain(runner, stopping);
-      await recovery.stop();
-      await utils.release();
-    },
+  const stop = async () => {
+    await observer.stop();
+    await queue.stop();
+    await recovery.stop();
+    await utils.release();
   };
+  try {
+    await queue.start();
+    await recovery.start();
+    observer.start();
+    return { stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
-/** Lets running operations end; what takes longer is cut off, and goes on elsewhere or after the next start. */
-async function drain(runner: Runner, stopping: AbortController): Promise<void> {
-  const timer = setTimeout(() => stopping.abort(), DRAIN_MS);
-  try {
-    await runner.stop();
-  } finally {
-    clearTimeout(timer);
+/** The queue's runner. One that gives up, as it may when the database is restarted, is followed by another. */
+class Queue {
+  /** Under what this process locks jobs: the queue takes the id of the pool, not of the worker in it. */
+  readonly holderIds = new Set<string>();
+  private readonly stopping = new AbortController();
+  private readonly cutOff = new AbortController();
+  private runner: Runner | undefined;
+
+  constructor(
+    private readonly parts: Parts,
+    private readonly options: WorkerOptions,
+  ) {}
+
+  async start(): Promise<void> {
+    const { url, concurrency } = this.options;
+    const events = new EventEmitter() as unknown as WorkerEvents;
+    events.on('pool:create', ({ workerPool }) => void this.holderIds.add(workerPool.id));
+    const runner = await run({
+      connectionString: url,
+      concurrency,
+      // Unlocking the jobs of the dead sends no notification; everything else is found by LISTEN.
+      pollInterval: 1000,
+      maxPoolSize: concurrency + 2,
+      noHandleSignals: true,
+      logger: forwarding(this.parts.log),
+      events,
+      // Ending a job in batches is what the queue retries when the database is away; one by one it lets the process die.
+      preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+      taskList: {
+        operation: async (payload, { job }) => {
+          await runOperation(this.parts, (payload as { id: string }).id, job.id, this.cutOff.signal);
+        },
+      },
+    });
+    this.runner = runner;
+    runner.promise
+      .catch(() => undefined)
+      .then(() => this.followUp(runner))
+      .catch(() => undefined);
+  }
+
+  /** Lets running operations end; what takes longer is cut off, and goes on elsewhere or after the next start. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    const timer = setTimeout(() => this.cutOff.abort(), DRAIN_MS);
+    try {
+      await this.runner?.stop();
+    } catch {
+      // It had ended by itself.
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private async followUp(ended: Runner): Promise<void> {
+    while (!this.stopping.signal.aborted && this.runner === ended) {
+      this.parts.log('error', {}, 'the queue gave up, and is started again');
+      await sleep(RESTART_MS, undefined, { signal: this.stopping.signal });
+      await this.start().catch((error: unknown) => this.parts.log('error', { err: error }, 'the queue does not start'));
+    }
   }
 }
 
 async function connectTo(url: string): Promise<Client> {
-  const client = new Client({ connectionString: url, application_name: 'keyframe worker', keepAlive: true });
+  const client = new Client({
+    connectionString: url,
+    application_name: 'keyframe worker',
+    keepAlive: true,
+    connectionTimeoutMillis: 10_000,
+    query_timeout: 60_000,
+  });
   await client.connect();
   return client;
 }

@@ -33,6 +33,7 @@ create table users (
   role text not null,
   status text not null,
   password_hash text not null,
+  one_time_password boolean not null,
   created_at timestamptz(3) not null,
   removed_at timestamptz(3),
   constraint user_status check (status in ('INVITED', 'ACTIVE', 'LOCKED')),

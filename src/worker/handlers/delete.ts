@@ -28,41 +28,79 @@ async function deleteOne(work: Work, item: OperationItem): Promise<void> {
     // From here on it may be partly gone, also after a crash: it is never restorable again.
     await tx.query(`update snapshots set status = 'DELETING' where id = $1 and status <> 'MISSING'`, [item.snapshotId]);
   });
-  const error = before.row && (await removeFromEngine(work, before.row));
+  const { row } = before;
+  // What expires is deleted only if it still does: somebody may have thought better of it in the meantime.
+  const spared = row !== null && work.operation.input.onlyIfExpired === true && !isPast(row.expiresAt);
+  const result: Removal = row && !spared ? await removeFromEngine(work, row) : { error: null, begun: false };
+  if (result.thrown) {
+    if (!result.begun) await work.write((tx) => putBack(tx, row));
+    throw result.thrown;
+  }
   await work.write(async (tx) => {
-    item.status = error ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
-    item.error = error;
-    if (error) await markFailed(tx, item.snapshotId, error);
+    item.status = spared
+      ? OperationStatus.CANCELLED
+      : result.error
+        ? OperationStatus.FAILED
+        : OperationStatus.SUCCEEDED;
+    item.error = result.error;
+    if (spared || (result.error && !result.begun)) await putBack(tx, row);
+    else if (result.error) await markSuspect(tx, item.snapshotId, result.error);
     else await tx.query('delete from snapshots where id = $1', [item.snapshotId]);
   });
 }
 
-/** Null when it is gone, by this or before. */
-async function removeFromEngine(work: Work, row: Snapshot): Promise<OperationError | null> {
+interface Removal {
+  /** Null when it is gone, by this or before. */
+  error: OperationError | null;
+  /** Whether anything of it may be gone. */
+  begun: boolean;
+  /** No answer yet: the next attempt goes on. */
+  thrown?: Error;
+}
+
+async function removeFromEngine(work: Work, row: Snapshot): Promise<Removal> {
   // The name of a MISSING one may belong to another snapshot by now: only the entry goes.
-  if (row.status === SnapshotStatus.MISSING) return null;
+  if (row.status === SnapshotStatus.MISSING) return { error: null, begun: false };
   const ref = work.refTo(row.name);
+  // An earlier attempt may have begun it.
+  let begun = row.status === SnapshotStatus.DELETING;
   try {
     const found = await work.engine.findSnapshot(ref, work.signal);
-    // A suspect one never learned the engine's time for it, so there is nothing to compare.
-    if (!found || (row.error === null && !isSame(row, found))) return null;
+    if (!found || !isSame(row, found)) return { error: null, begun };
+    begun = true;
     await work.engine.deleteSnapshot(ref, work.signal);
     const left = await work.engine.findSnapshot(ref, work.signal);
-    return left
-      ? work.failure(new EngineError('REJECTED', 'The engine reported success, but the snapshot is still there.'))
-      : null;
+    return { error: left ? work.failure(stillThere(), PARTLY) : null, begun };
   } catch (error) {
-    if (isTransient(error, work.operation.attempts)) throw error;
-    return work.failure(error, 'It may be partly deleted, so it cannot be restored; delete it again.');
+    begun &&= row.status === SnapshotStatus.DELETING || !isRefusalBeforehand(error);
+    if (error instanceof EngineError && isTransient(error, work.operation.attempts)) {
+      return { error: null, begun, thrown: error };
+    }
+    return { error: work.failure(error, begun ? PARTLY : ''), begun };
   }
 }
 
-async function markFailed(tx: EntityManager, snapshotId: string, error: OperationError): Promise<void> {
+const PARTLY = 'It may be partly deleted, so it cannot be restored; delete it again.';
+const stillThere = () => new EngineError('REJECTED', 'The engine reported success, but the snapshot is still there.');
+
+/** Refusals with which an engine, or our driver, does not even begin. */
+function isRefusalBeforehand(error: unknown): boolean {
+  return error instanceof EngineError && ['UNAVAILABLE', 'BUSY', 'NOT_FOUND', 'STATE_INVALID'].includes(error.code);
+}
+
+/** Nothing was begun: the row is again what it was. */
+async function putBack(tx: EntityManager, row: Snapshot | null): Promise<void> {
+  await tx.query('update snapshots set status = $2 where id = $1', [row?.id, row?.status]);
+}
+
+async function markSuspect(tx: EntityManager, snapshotId: string, error: OperationError): Promise<void> {
   await tx.query(`update snapshots set status = 'ERROR', error = $2 where id = $1`, [
     snapshotId,
     JSON.stringify(error),
   ]);
 }
+
+const isPast = (time: Date | null) => time !== null && time.getTime() <= Date.now();
 
 function summary(failed: OperationError[], of: number): OperationError | null {
   const [first] = failed;

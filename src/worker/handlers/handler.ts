@@ -42,5 +42,6 @@ export type Handler = (work: Work) => Promise<Outcome>;
  * again behind our back bears the same name, and is another.
  */
 export function isSame(row: Snapshot, facts: SnapshotFacts): boolean {
+  if (row.observedAt === null) return row.stateful === facts.stateful; // never seen, so its time is not the engine's
   return row.stateful === facts.stateful && row.createdAt.getTime() === facts.createdAt.getTime();
 }

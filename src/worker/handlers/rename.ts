@@ -1,6 +1,6 @@
 /** Giving a snapshot another name. Which of the two names exists tells how an interrupted attempt ended. */
 import { EngineError } from '../../engine/engine';
-import { throwIfNotStarted } from '../transient';
+import { throwIfOpen } from '../transient';
 import { isSame, type Handler, type Outcome, type Work } from './handler';
 
 export const rename: Handler = async (work) => {
@@ -16,8 +16,9 @@ export const rename: Handler = async (work) => {
   try {
     await engine.renameSnapshot(from, newName, signal);
   } catch (error) {
-    throwIfNotStarted(error, work.operation.attempts);
-    return (await isDone(work, newName)) ? renamed(work, newName) : failed(work, error);
+    if (await isDone(work, newName)) return renamed(work, newName);
+    throwIfOpen(error, work.operation.attempts);
+    return failed(work, error);
   }
   await work.step('verify');
   return (await isDone(work, newName)) ? renamed(work, newName) : failed(work, vanished());

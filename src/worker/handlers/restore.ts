@@ -5,7 +5,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { EntityManager } from 'typeorm';
 import { EngineError } from '../../engine/engine';
-import { throwIfNotStarted } from '../transient';
+import { throwIfOpen } from '../transient';
 import { isSame, type Handler, type Outcome, type Work } from './handler';
 
 const SETTLE_MS = 1000;
@@ -27,7 +27,7 @@ export const restore: Handler = async (work) => {
   try {
     await engine.restoreSnapshot(ref, { memory }, signal);
   } catch (error) {
-    throwIfNotStarted(error, work.operation.attempts);
+    throwIfOpen(error, work.operation.attempts);
     // A failed restore is not a no-op: the instance may be stopped, and its disk rolled back already.
     return ended(work, error, await whatIsLeft(work));
   }
