@@ -87,12 +87,15 @@ describe('the table of access', () => {
 describe.each(rootRows.filter(({ kind }) => kind !== 'Subscription').map((row) => [title(row), row] as const))(
   '%s',
   (_, row) => {
-    test.each(CALLERS)(`answers as the table says to: %s`, async (caller) => {
-      // Signing out must not end the sessions of the tests that follow.
-      const again = { assigned: 'alice', stranger: 'bob', operations: 'ops', admin: 'admin' } as const;
-      const fresh = row.field === 'signOut' && caller !== 'anonymous';
-      await expectCell(row, caller, fresh ? await world.app.as(again[caller]) : world.callers[caller]);
-    });
+    test.each(CALLERS)(
+      `what is hidden answers as what is missing, and every field as the table says, to: %s`,
+      async (caller) => {
+        // Signing out must not end the sessions of the tests that follow.
+        const again = { assigned: 'alice', stranger: 'bob', operations: 'ops', admin: 'admin' } as const;
+        const fresh = row.field === 'signOut' && caller !== 'anonymous';
+        await expectCell(row, caller, fresh ? await world.app.as(again[caller]) : world.callers[caller]);
+      },
+    );
   },
 );
 
