@@ -116,9 +116,12 @@ export async function release(
   );
 }
 
-/** Puts unfinished operations back into the queue that have no job any more; gives how many. */
-export async function requeueOrphans(db: DataSource): Promise<number> {
-  const requeued = await db.query<unknown[]>(REQUEUE_ORPHANS);
+/**
+ * Puts unfinished operations back into the queue that no job will end; gives how many. `ours` are the holders under which
+ * this process locks jobs, `running` the jobs it is really at.
+ */
+export async function requeueOrphans(db: DataSource, ours: string[], running: string[]): Promise<number> {
+  const requeued = await db.query<unknown[]>(REQUEUE_ORPHANS, [ours, running]);
   return requeued.length;
 }
 
@@ -204,13 +207,18 @@ with o as (
   select ${ANNOUNCE} from o
 ) select ${columns} from o, told`;
 
-/** A job stays until its operation was worked on; one that has failed too often is never taken up again by itself. */
+/**
+ * A job stays until its operation was worked on. It never comes up again when it has failed too often, or when this process
+ * locked it and could not give it back, as when the database was away at that moment.
+ */
 const REQUEUE_ORPHANS = `
 with orphans as (
   update operations o set status = 'QUEUED', attempt_token = null
   where status in ('QUEUED', 'RUNNING') and created_at < now() - interval '10 seconds'
     and not exists (select from graphile_worker._private_jobs j
-      where j.payload ->> 'id' = o.id::text and (j.attempts < j.max_attempts or j.locked_at is not null))
+      where j.payload ->> 'id' = o.id::text
+        and (j.locked_at is null and j.attempts < j.max_attempts
+          or j.locked_by <> all($1) or j.id = any($2::bigint[]) or j.locked_at > now() - interval '5 seconds'))
   returning id
 )
 select graphile_worker.add_job('operation', json_build_object('id', id), job_key := 'again ' || id) from orphans`;

@@ -14,12 +14,16 @@ export interface RecoveryOptions {
   connect: () => Promise<Client>;
   /** The ids under which this process locks jobs. */
   holderIds: () => string[];
+  /** The jobs this process is at. */
+  runningJobs: () => string[];
   unlock: (holderIds: string[]) => Promise<void>;
 }
 
 export class Recovery {
   private readonly stopping = new AbortController();
   private running: Promise<void> = Promise.resolve();
+  /** The ids whose locks the present connection holds. */
+  private readonly locked = new Set<string>();
 
   constructor(
     private readonly parts: Parts,
@@ -40,13 +44,22 @@ export class Recovery {
   private async connect(): Promise<Client> {
     const client = await this.options.connect();
     client.on('error', () => undefined); // the next statement fails, and a new connection is made
+    this.locked.clear();
     try {
-      for (const id of this.options.holderIds())
-        await client.query('select pg_advisory_lock($1, hashtext($2))', [HOLDER_LOCKS, id]);
+      await this.lockHolders(client);
       return client;
     } catch (error) {
       await client.end().catch(() => undefined);
       throw error;
+    }
+  }
+
+  /** A queue that was started again locks jobs under another id. */
+  private async lockHolders(client: Client): Promise<void> {
+    for (const id of this.options.holderIds()) {
+      if (this.locked.has(id)) continue;
+      await client.query('select pg_advisory_lock($1, hashtext($2))', [HOLDER_LOCKS, id]);
+      this.locked.add(id);
     }
   }
 
@@ -57,11 +70,12 @@ export class Recovery {
     while (!this.stopping.signal.aborted) {
       try {
         client ??= await this.connect();
+        await this.lockHolders(client);
         const dead: string[] = await this.deadHolders(client);
         const gone = dead.filter((id) => suspects.has(id));
         suspects = new Set(dead);
-        const orphans = await requeueOrphans(this.parts.db);
-        if (orphans > 0) this.parts.log('warn', { orphans }, 'operations that no job was left for are taken up again');
+        const orphans = await requeueOrphans(this.parts.db, this.options.holderIds(), this.options.runningJobs());
+        if (orphans > 0) this.parts.log('warn', { orphans }, 'operations that no job would end are taken up again');
         if (gone.length > 0) {
           await this.options.unlock(gone);
           this.parts.log('warn', { holders: gone }, 'jobs of dead processes are taken up again');

@@ -5,7 +5,7 @@
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, makeWorkerUtils, run, runMigrations, type Runner, type WorkerEvents } from 'graphile-worker';
-import { Client } from 'pg';
+import { Client, Pool } from 'pg';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
 import { Observer } from './observer';
 import { Recovery } from './recovery';
@@ -33,12 +33,20 @@ export async function installQueue(url: string): Promise<void> {
 }
 
 export async function startWorker(parts: Parts, options: WorkerOptions): Promise<RunningWorker> {
-  const utils = await makeWorkerUtils({ connectionString: options.url, logger: silent() });
-  const queue = new Queue(parts, options);
+  // A pool of ours: the queue's own would lose its listener for errors before its last connection is closed.
+  const pool = new Pool({
+    connectionString: options.url,
+    max: options.concurrency + 4,
+    application_name: 'keyframe queue',
+  });
+  pool.on('error', (error) => parts.log('warn', { err: error }, 'a connection of the queue was lost'));
+  const utils = await makeWorkerUtils({ pgPool: pool, logger: silent() });
+  const queue = new Queue(parts, pool, options.concurrency);
   const connect = () => connectTo(options.url);
   const recovery = new Recovery(parts, {
     connect,
     holderIds: () => [...queue.holderIds],
+    runningJobs: () => [...queue.runningJobs],
     unlock: (ids) => utils.forceUnlockWorkers(ids),
   });
   const observer = new Observer(parts, {
@@ -51,6 +59,7 @@ export async function startWorker(parts: Parts, options: WorkerOptions): Promise
     await queue.stop();
     await recovery.stop();
     await utils.release();
+    await pool.end();
   };
   try {
     await queue.start();
@@ -67,25 +76,25 @@ export async function startWorker(parts: Parts, options: WorkerOptions): Promise
 class Queue {
   /** Under what this process locks jobs: the queue takes the id of the pool, not of the worker in it. */
   readonly holderIds = new Set<string>();
+  readonly runningJobs = new Set<string>();
   private readonly stopping = new AbortController();
   private readonly cutOff = new AbortController();
   private runner: Runner | undefined;
 
   constructor(
     private readonly parts: Parts,
-    private readonly options: WorkerOptions,
+    private readonly pool: Pool,
+    private readonly concurrency: number,
   ) {}
 
   async start(): Promise<void> {
-    const { url, concurrency } = this.options;
     const events = new EventEmitter() as unknown as WorkerEvents;
     events.on('pool:create', ({ workerPool }) => void this.holderIds.add(workerPool.id));
     const runner = await run({
-      connectionString: url,
-      concurrency,
+      pgPool: this.pool,
+      concurrency: this.concurrency,
       // Unlocking the jobs of the dead sends no notification; everything else is found by LISTEN.
       pollInterval: 1000,
-      maxPoolSize: concurrency + 2,
       noHandleSignals: true,
       logger: forwarding(this.parts.log),
       events,
@@ -93,7 +102,12 @@ class Queue {
       preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
       taskList: {
         operation: async (payload, { job }) => {
-          await runOperation(this.parts, (payload as { id: string }).id, job.id, this.cutOff.signal);
+          this.runningJobs.add(job.id);
+          try {
+            await runOperation(this.parts, (payload as { id: string }).id, job.id, this.cutOff.signal);
+          } finally {
+            this.runningJobs.delete(job.id);
+          }
         },
       },
     });
