@@ -9,6 +9,9 @@ import { describeSchema } from './support/schema-description';
 
 const FILE = join(__dirname, '../src/db/schema.txt');
 
+// A single role owns everything, and the program warns of it.
+const separate = process.env.KEYFRAME_TEST_DATABASE_URL !== process.env.KEYFRAME_TEST_MIGRATION_URL;
+
 let database: TestDatabase;
 beforeAll(async () => {
   database = await createDatabase({ empty: true });
@@ -29,7 +32,9 @@ test('the migrations make what src/db/schema.txt describes, with all that an ORM
   const described = await describeSchema(db, new URL(database.url).username);
   await db.destroy();
   if (process.env.UPDATE_SCHEMA_TXT === '1') writeFileSync(FILE, described);
-  expect(described).toBe(readFileSync(FILE, 'utf8'));
+  // A role that owns the tables has every right on them: there is nothing to hold.
+  const held = (text: string) => text.split('\n').filter((line) => separate || !line.includes('serving role may'));
+  expect(held(described)).toEqual(held(readFileSync(FILE, 'utf8')));
 });
 
 test('migrating again changes nothing, also by two processes at once', async () => {
@@ -38,8 +43,6 @@ test('migrating again changes nothing, also by two processes at once', async () 
   expect(reports.map(({ applied }) => applied)).toEqual([[], []]);
 });
 
-// A single role owns everything, and the program warns of it.
-const separate = process.env.KEYFRAME_TEST_DATABASE_URL !== process.env.KEYFRAME_TEST_MIGRATION_URL;
 (separate ? test : test.skip)(
   'the serving role can neither change the schema nor write the list of migrations',
   async () => {
