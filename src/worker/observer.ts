@@ -18,6 +18,7 @@ const BATCH = 100;
 /** Events come in bursts: one look serves all that arrive within this time. */
 const SETTLE_MS = 50;
 const RETRY_MS = 1000;
+const STOP_WITHIN_MS = 1000;
 const LOOK_DEADLINE_MS = 120_000;
 const OBSERVER_LOCK = 7_165_201_002;
 
@@ -47,10 +48,11 @@ export class Observer {
     this.running = this.campaign();
   }
 
+  /** Waits for the present look, but not for an engine or a database that does not answer it. */
   async stop(): Promise<void> {
     this.stopping.abort();
     this.wake();
-    await this.running;
+    await Promise.race([this.running, sleep(STOP_WITHIN_MS, undefined, { ref: false })]);
   }
 
   /** Observes whenever it holds the lock, which ends with its connection. */

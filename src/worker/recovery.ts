@@ -8,6 +8,7 @@ import { requeueOrphans } from '../services/operations';
 import type { Parts } from './run';
 
 const LOOK_EVERY_MS = 1000;
+const STOP_WITHIN_MS = 1000;
 const HOLDER_LOCKS = 7_165_203;
 
 export interface RecoveryOptions {
@@ -36,9 +37,10 @@ export class Recovery {
     this.running = this.keepLooking(client);
   }
 
+  /** Waits for the present look, but not for a database that does not answer it. */
   async stop(): Promise<void> {
     this.stopping.abort();
-    await this.running;
+    await Promise.race([this.running, sleep(STOP_WITHIN_MS, undefined, { ref: false })]);
   }
 
   private async connect(): Promise<Client> {

@@ -39,7 +39,9 @@ export async function startWorker(parts: Parts, options: WorkerOptions): Promise
     max: options.concurrency + 4,
     application_name: 'keyframe queue',
   });
-  pool.on('error', (error) => parts.log('warn', { err: error }, 'a connection of the queue was lost'));
+  const lost = (error: Error) => parts.log('warn', { err: error }, 'a connection of the queue was lost');
+  pool.on('error', lost); // of a connection that rests
+  pool.on('connect', (client) => client.on('error', lost)); // of one in use
   const utils = await makeWorkerUtils({ pgPool: pool, logger: silent() });
   const queue = new Queue(parts, pool, options.concurrency);
   const connect = () => connectTo(options.url);
