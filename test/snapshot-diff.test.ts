@@ -148,6 +148,12 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
     [{ name: 'a', at: 9 }],
     { seen: ['row 1 as a'] },
   ],
+  [
+    'a suspect one that comes late is still suspect, and no find',
+    [{ name: 'a', at: 1, status: 'MISSING', error, unseen: true }],
+    [{ name: 'a', at: 9 }],
+    { seen: ['row 0 as a'], told: true },
+  ],
   ['a size that is known now is told', [{ name: 'a' }], [{ name: 'a', size: 7 }], { seen: ['row 0 as a'], told: true }],
   ['a size that was not asked for is no news', [{ name: 'a', size: 7 }], [{ name: 'a' }], { seen: ['row 0 as a'] }],
   [

@@ -1,6 +1,7 @@
 /** A worker may lose its claim at any time, and every operation may be run again: neither does anything twice. */
 import type { EntityManager } from 'typeorm';
 import { inTransaction } from '../src/db/transaction';
+import { EngineError } from '../src/engine/engine';
 import { OperationKind } from '../src/entities/enums';
 import { beginStep, claim, ClaimLost, finish, release, writeItems, type Claim } from '../src/services/operations';
 import { recordAbsences, recordLook } from '../src/worker/observation';
@@ -251,5 +252,42 @@ describe('a look at the engine', () => {
     await inTransaction(bench.db, async (tx) => held && finish(tx, held, null));
     await inTransaction(bench.db, (tx) => recordAbsences(tx, look));
     expect((await bench.instance(cache)).status).toBe('STOPPED');
+  });
+});
+
+describe('a deletion', () => {
+  test('because of an expiry that was taken back in the meantime spares the snapshot', async () => {
+    const snapshotId = await bench.taken(cache, fresh());
+    const operationId = await bench.wish(OperationKind.SNAPSHOTS_DELETE, snapshotId, { onlyIfExpired: true });
+    expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED', items: [{ status: 'CANCELLED' }] });
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'AVAILABLE', error: null });
+  });
+
+  test('that the engine did not begin waits, and leaves the snapshot what it was', async () => {
+    const snapshotId = await bench.taken(cache, fresh());
+    const operationId = await bench.wish(OperationKind.SNAPSHOTS_DELETE, snapshotId);
+    const { engine } = bench.local;
+    const away: typeof engine = Object.create(engine, {
+      deleteSnapshot: { value: () => Promise.reject(new EngineError('UNAVAILABLE', 'It does not answer.')) },
+    });
+    await runOperation({ ...bench.parts, engine: away }, operationId, JOB, signal());
+    expect(await bench.operation(operationId)).toMatchObject({ status: 'QUEUED', waitingReason: expect.any(String) });
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'AVAILABLE' });
+    expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED' });
+  });
+
+  test('that failed half-way leaves a suspect, which no restore is made from', async () => {
+    const snapshotId = await bench.taken(cache, fresh());
+    const operationId = await bench.wish(OperationKind.SNAPSHOTS_DELETE, snapshotId);
+    const { engine } = bench.local;
+    const broken: typeof engine = Object.create(engine, {
+      deleteSnapshot: { value: () => Promise.reject(new EngineError('REJECTED', 'The storage failed.')) },
+    });
+    await runOperation({ ...bench.parts, engine: broken }, operationId, JOB, signal());
+    expect(await bench.operation(operationId)).toMatchObject({ status: 'FAILED', error: { code: 'ENGINE_ERROR' } });
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'ERROR' });
+    expect(await bench.run(await bench.wish(OperationKind.SNAPSHOTS_DELETE, snapshotId))).toMatchObject({
+      status: 'SUCCEEDED',
+    });
   });
 });

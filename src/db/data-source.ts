@@ -22,7 +22,10 @@ export function createDataSource(url: string, poolSize: number, { patient = fals
     poolSize,
     connectTimeoutMS: 10_000,
     // Postgres ends it first; the client's own limit is for a database that does not answer at all.
-    extra: patient ? {} : { statement_timeout: STATEMENT_MS, query_timeout: STATEMENT_MS + 5000 },
+    extra: {
+      keepAlive: true,
+      ...(!patient && { statement_timeout: STATEMENT_MS, query_timeout: STATEMENT_MS + 5000 }),
+    },
     applicationName: 'keyframe',
     migrationsTableName: 'schema_migrations',
     installExtensions: false,

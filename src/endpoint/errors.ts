@@ -1,6 +1,7 @@
 /** Every error at the top of a response: one of the contract's codes, a correlation id, and nothing of our insides. */
 import { unwrapResolverError } from '@apollo/server/errors';
 import { GraphQLError, type FormattedExecutionResult, type GraphQLFormattedError } from 'graphql';
+import { isDatabaseAway } from '../db/away';
 import { RequestError } from '../errors';
 import { correlationId } from './correlation';
 
@@ -22,9 +23,6 @@ const PASSED_ON = new Set([
 
 /** Names of the contract for what libraries call otherwise. */
 const RENAMED: Record<string, string> = { PERSISTED_QUERY_NOT_SUPPORTED: 'PERSISTED_QUERY_NOT_ALLOWED' };
-
-/** SQLSTATE classes and socket errors that mean that the database is away, not that we did something wrong. */
-const DATABASE_AWAY = /^(08|53|57P0[1-3])|^E(CONNREFUSED|CONNRESET|PIPE|TIMEDOUT|HOSTUNREACH|NOTFOUND)$/;
 
 /** An error as the client may see it. Our own faults are logged whole and shown only by their id. */
 export function toFormatted(error: unknown, report: Report): GraphQLFormattedError {
@@ -60,11 +58,7 @@ const MASKED = {
 };
 
 function codeOf(error: unknown, cause: unknown): string {
-  const own = (cause as { code?: unknown } | null)?.code;
-  if (typeof own === 'string' && DATABASE_AWAY.test(own)) return 'SERVICE_UNAVAILABLE';
-  if (cause instanceof Error && /Connection terminated|timeout exceeded when trying to connect/.test(cause.message)) {
-    return 'SERVICE_UNAVAILABLE';
-  }
+  if (isDatabaseAway(cause)) return 'SERVICE_UNAVAILABLE';
   const given = error instanceof GraphQLError ? asText(error.extensions.code) : '';
   const code = RENAMED[given] ?? given;
   if (PASSED_ON.has(code)) return code;

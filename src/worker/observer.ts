@@ -108,7 +108,6 @@ export class Observer {
     } catch (error) {
       if (observing.aborted) return;
       this.parts.log('warn', { err: error }, 'a look at the engine failed');
-      if (error instanceof EngineError) await this.markUnavailable().catch(() => undefined);
       // The stream of events tells at once when the engine is back; until then it is asked less and less often.
       this.again(null, Math.min(30_000, RETRY_MS * 2 ** this.failures++));
     }
@@ -116,22 +115,32 @@ export class Observer {
 
   /** What falls due with time, whether the engine answers or not. */
   private async chores(): Promise<void> {
-    await this.options.deletion.deleteExpired();
-    await inTransaction(this.parts.db, forgetOldKeys);
+    try {
+      await this.options.deletion.deleteExpired();
+      await inTransaction(this.parts.db, forgetOldKeys);
+    } catch (error) {
+      this.parts.log('error', { err: error }, 'what is due could not be done; it is tried again');
+    }
   }
 
   /** The whole truth: every instance, then what was not among them. */
   private async sweep(signal: AbortSignal): Promise<void> {
     const { db, engine } = this.parts;
-    const look = await this.beginLook(signal);
     const batch: InstanceFacts[] = [];
+    let seen = 0;
+    let look: Look | undefined;
     try {
+      look = await this.beginLook(signal);
       for await (const facts of engine.instances(signal)) {
+        seen += 1;
         if (batch.push(facts) >= BATCH) await this.record(look, batch.splice(0));
       }
+    } catch (error) {
+      // One member of a cluster that is down is not the engine; a list that breaks off was true as far as it went.
+      if (error instanceof EngineError && seen === 0 && !signal.aborted) await this.markUnavailable();
+      throw error;
     } finally {
-      // A list that breaks off (a member of a cluster is down) was true as far as it went.
-      await this.record(look, batch);
+      if (look) await this.record(look, batch);
     }
     await inTransaction(db, (tx) => recordAbsences(tx, look));
   }
@@ -184,11 +193,16 @@ export class Observer {
   /** Follows the engine's events as long as it can; a lost stream means that anything may have changed. */
   private async watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      // A stream says to look everywhere when it opens; only one that was open can have been lost.
+      const stream = { open: false };
       try {
-        await this.parts.engine.watch((hint) => this.hint(hint), signal);
+        await this.parts.engine.watch((hint) => {
+          stream.open = true;
+          this.hint(hint);
+        }, signal);
       } catch (error) {
         this.parts.log('info', { reason: (error as Error).message }, "the engine's events are interrupted");
-        this.hint(null);
+        if (stream.open) this.hint(null);
       }
       await pause(RETRY_MS, signal);
     }

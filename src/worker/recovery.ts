@@ -8,6 +8,7 @@ import { requeueOrphans } from '../services/operations';
 import type { Parts } from './run';
 
 const LOOK_EVERY_MS = 1000;
+const RECONNECT_MS = 100;
 const STOP_WITHIN_MS = 1000;
 const HOLDER_LOCKS = 7_165_203;
 
@@ -70,26 +71,37 @@ export class Recovery {
     // Seen dead twice in a row: a new process takes its lock a moment after it can lock jobs.
     let suspects = new Set<string>();
     while (!this.stopping.signal.aborted) {
+      let dead: string[] = [];
       try {
         client ??= await this.connect();
         await this.lockHolders(client);
-        const dead: string[] = await this.deadHolders(client);
-        const gone = dead.filter((id) => suspects.has(id));
-        suspects = new Set(dead);
-        const orphans = await requeueOrphans(this.parts.db, this.options.holderIds(), this.options.runningJobs());
-        if (orphans > 0) this.parts.log('warn', { orphans }, 'operations that no job would end are taken up again');
-        if (gone.length > 0) {
-          await this.options.unlock(gone);
-          this.parts.log('warn', { holders: gone }, 'jobs of dead processes are taken up again');
-        }
+        dead = await this.deadHolders(client);
       } catch (error) {
         this.parts.log('warn', { err: error }, 'looking for dead processes failed');
         await client?.end().catch(() => undefined);
         client = null;
       }
-      await sleep(LOOK_EVERY_MS, undefined, { signal: this.stopping.signal }).catch(() => undefined);
+      await this.takeUp(dead.filter((id) => suspects.has(id)));
+      suspects = new Set(dead);
+      // Without a connection our own locks are free: others would take our jobs for those of a dead process.
+      const pause = client ? LOOK_EVERY_MS : RECONNECT_MS;
+      await sleep(pause, undefined, { signal: this.stopping.signal }).catch(() => undefined);
     }
     await client?.end().catch(() => undefined);
+  }
+
+  /** Apart from the connection that holds the locks, which must not suffer when this fails. */
+  private async takeUp(gone: string[]): Promise<void> {
+    try {
+      const { holderIds, runningJobs, unlock } = this.options;
+      const orphans = await requeueOrphans(this.parts.db, holderIds(), runningJobs());
+      if (orphans > 0) this.parts.log('warn', { orphans }, 'operations that no job would end are taken up again');
+      if (gone.length === 0) return;
+      await unlock(gone);
+      this.parts.log('warn', { holders: gone }, 'jobs of dead processes are taken up again');
+    } catch (error) {
+      this.parts.log('warn', { err: error }, 'taking up the work of others failed');
+    }
   }
 
   private async deadHolders(client: Client): Promise<string[]> {

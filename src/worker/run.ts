@@ -1,5 +1,6 @@
 /** One operation from claim to end: look at the instance, hand over to the kind's handler, record what came of it. */
 import type { DataSource } from 'typeorm';
+import { isDatabaseAway } from '../db/away';
 import { findRow } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { EngineError, type Engine, type InstanceFacts } from '../engine/engine';
@@ -46,7 +47,8 @@ export async function runOperation(parts: Parts, operationId: string, jobId: str
   } catch (error) {
     // To the queue this attempt has failed, which it only notes while the job is still ours: whoever holds it now goes on.
     if (error instanceof ClaimLost) throw error;
-    if (stop.aborted) throw error; // the job goes back into the queue; the next attempt sees the steps and looks
+    // The job goes back into the queue; the next attempt sees the steps and looks.
+    if (stop.aborted || isDatabaseAway(error)) throw error;
     await putBack(parts, held, error);
   }
 }

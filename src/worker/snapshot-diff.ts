@@ -26,7 +26,7 @@ export interface SnapshotChanges {
 
 type Row = Pick<
   Snapshot,
-  'id' | 'instanceId' | 'name' | 'createdAt' | 'stateful' | 'status' | 'observedAt' | 'sizeBytes'
+  'id' | 'instanceId' | 'name' | 'createdAt' | 'stateful' | 'status' | 'error' | 'observedAt' | 'sizeBytes'
 >;
 
 /** `rows` are those of all the instances together. */
@@ -80,7 +80,7 @@ function isKnownCopy(row: Row, facts: SnapshotFacts): boolean {
   return row.observedAt !== null && row.createdAt.getTime() === facts.createdAt.getTime();
 }
 
-/** Its time is still that of its acceptance. A MISSING one gave its name up. */
+/** Its time is still that of its acceptance. A MISSING one gave its name up, but for a suspect one that comes late. */
 function isUnseen(row: Row): boolean {
-  return row.observedAt === null && row.status !== SnapshotStatus.MISSING;
+  return row.observedAt === null && (row.status !== SnapshotStatus.MISSING || row.error !== null);
 }

@@ -2,7 +2,7 @@
 import { EngineError } from '../engine/engine';
 
 /** How often an engine may be busy with something else, or leave an outcome open, before that is the answer. */
-const PATIENCE = 20;
+const PATIENCE = 100;
 
 /**
  * Worth another attempt: nothing was started for a reason that passes, or nobody saw how it ended and the next attempt can

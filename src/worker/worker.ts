@@ -82,6 +82,7 @@ class Queue {
   private readonly stopping = new AbortController();
   private readonly cutOff = new AbortController();
   private runner: Runner | undefined;
+  private restarting: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly parts: Parts,
@@ -114,7 +115,8 @@ class Queue {
       },
     });
     this.runner = runner;
-    runner.promise
+    if (this.stopping.signal.aborted) return runner.stop();
+    void runner.promise
       .catch(() => undefined)
       .then(() => this.followUp(runner))
       .catch(() => undefined);
@@ -123,6 +125,7 @@ class Queue {
   /** Lets running operations end; what takes longer is cut off, and goes on elsewhere or after the next start. */
   async stop(): Promise<void> {
     this.stopping.abort();
+    await this.restarting;
     const timer = setTimeout(() => this.cutOff.abort(), DRAIN_MS);
     try {
       await this.runner?.stop();
@@ -137,7 +140,10 @@ class Queue {
     while (!this.stopping.signal.aborted && this.runner === ended) {
       this.parts.log('error', {}, 'the queue gave up, and is started again');
       await sleep(RESTART_MS, undefined, { signal: this.stopping.signal });
-      await this.start().catch((error: unknown) => this.parts.log('error', { err: error }, 'the queue does not start'));
+      this.restarting = this.start().catch((error: unknown) => {
+        this.parts.log('error', { err: error }, 'the queue does not start');
+      });
+      await this.restarting;
     }
   }
 }

@@ -30,7 +30,8 @@ async function deleteOne(work: Work, item: OperationItem): Promise<void> {
   });
   const { row } = before;
   // What expires is deleted only if it still does: somebody may have thought better of it in the meantime.
-  const spared = row !== null && work.operation.input.onlyIfExpired === true && !isPast(row.expiresAt);
+  const spared =
+    row !== null && work.operation.input.onlyIfExpired === true && !hasBegun(row) && !isPast(row.expiresAt);
   const result: Removal = row && !spared ? await removeFromEngine(work, row) : { error: null, begun: false };
   if (result.thrown) {
     if (!result.begun) await work.write((tx) => putBack(tx, row));
@@ -63,16 +64,18 @@ async function removeFromEngine(work: Work, row: Snapshot): Promise<Removal> {
   if (row.status === SnapshotStatus.MISSING) return { error: null, begun: false };
   const ref = work.refTo(row.name);
   // An earlier attempt may have begun it.
-  let begun = row.status === SnapshotStatus.DELETING;
+  let begun = hasBegun(row);
   try {
     const found = await work.engine.findSnapshot(ref, work.signal);
     if (!found || !isSame(row, found)) return { error: null, begun };
+    await work.engine.deleteSnapshot(ref, work.signal).catch((error: unknown) => {
+      begun ||= !(error instanceof EngineError && error.code === 'UNAVAILABLE');
+      throw error;
+    });
     begun = true;
-    await work.engine.deleteSnapshot(ref, work.signal);
     const left = await work.engine.findSnapshot(ref, work.signal);
     return { error: left ? work.failure(stillThere(), PARTLY) : null, begun };
   } catch (error) {
-    begun &&= row.status === SnapshotStatus.DELETING || !isRefusalBeforehand(error);
     if (error instanceof EngineError && isTransient(error, work.operation.attempts)) {
       return { error: null, begun, thrown: error };
     }
@@ -83,10 +86,8 @@ async function removeFromEngine(work: Work, row: Snapshot): Promise<Removal> {
 const PARTLY = 'It may be partly deleted, so it cannot be restored; delete it again.';
 const stillThere = () => new EngineError('REJECTED', 'The engine reported success, but the snapshot is still there.');
 
-/** Refusals with which an engine, or our driver, does not even begin. */
-function isRefusalBeforehand(error: unknown): boolean {
-  return error instanceof EngineError && ['UNAVAILABLE', 'BUSY', 'NOT_FOUND', 'STATE_INVALID'].includes(error.code);
-}
+/** An earlier attempt was at it. */
+const hasBegun = (row: Snapshot) => row.status === SnapshotStatus.DELETING;
 
 /** Nothing was begun: the row is again what it was. */
 async function putBack(tx: EntityManager, row: Snapshot | null): Promise<void> {

@@ -28,6 +28,8 @@ export const restore: Handler = async (work) => {
     await engine.restoreSnapshot(ref, { memory }, signal);
   } catch (error) {
     throwIfOpen(error, work.operation.attempts);
+    if (work.actedBefore && error instanceof EngineError && error.code === 'BUSY')
+      return ended(work, unknown('The engine may still be at it.'));
     // A failed restore is not a no-op: the instance may be stopped, and its disk rolled back already.
     return ended(work, error, await whatIsLeft(work));
   }

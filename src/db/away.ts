@@ -1,0 +1,9 @@
+/** SQLSTATEs and socket errors of a database that is away, overloaded, or gave a statement up: a passing thing. */
+const CODES = /^(08|53|57P0[1-3]|57014$)|^E(CONNREFUSED|CONNRESET|PIPE|TIMEDOUT|HOSTUNREACH|NOTFOUND)$/;
+const TEXTS = /Connection terminated|timeout exceeded when trying to connect|Query read timeout|is not queryable/;
+
+/** Whether an error says that the database could not be asked just now, and nothing about what it was asked. */
+export function isDatabaseAway(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return (typeof code === 'string' && CODES.test(code)) || (error instanceof Error && TEXTS.test(error.message));
+}
