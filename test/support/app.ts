@@ -57,7 +57,14 @@ export async function startTestApp({ demo = true, env = {}, ...given }: TestAppO
     PORT: '0',
     ...env,
   });
-  const app = await startApp(config);
+  const cleanUp = async () => {
+    if (!given.database) await database.drop();
+    if (!given.folder) await rm(folder, { recursive: true, force: true });
+  };
+  const app = await startApp(config).catch(async (error: unknown) => {
+    await cleanUp();
+    throw error;
+  });
   const { url, db, engine } = app;
   if (!url || !db || !engine) throw new Error('a process of role all has all of these');
   return {
@@ -74,8 +81,7 @@ export async function startTestApp({ demo = true, env = {}, ...given }: TestAppO
     },
     stop: async () => {
       await app.stop();
-      if (!given.database) await database.drop();
-      if (!given.folder) await rm(folder, { recursive: true, force: true });
+      await cleanUp();
     },
   };
 }
