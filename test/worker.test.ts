@@ -3,7 +3,7 @@ import type { EntityManager } from 'typeorm';
 import { inTransaction } from '../src/db/transaction';
 import { EngineError } from '../src/engine/engine';
 import { OperationKind } from '../src/entities/enums';
-import { beginStep, claim, ClaimLost, finish, release, writeItems, type Claim } from '../src/services/operations';
+import { beginStep, claim, ClaimLost, finish, note, release, type Claim } from '../src/services/operations';
 import { recordAbsences, recordLook } from '../src/worker/observation';
 import { runOperation } from '../src/worker/run';
 import { cache, find, signal, web } from './support/local-engine';
@@ -47,10 +47,7 @@ describe('a claim on an operation', () => {
   };
   const writes: [string, (held: Claim, snapshotId: string) => Promise<unknown>][] = [
     ['begin a step', (held, id) => beginStep(bench.db, held, 'act', { change: (tx) => set('CREATING')(tx, id) })],
-    [
-      'note what became of an item',
-      (held, id) => inTransaction(bench.db, (tx) => set('DELETING')(tx, id).then(() => writeItems(tx, held))),
-    ],
+    ['note what became of an item', (held, id) => note(bench.db, held, { change: (tx) => set('DELETING')(tx, id) })],
     ['put it back', (held) => inTransaction(bench.db, (tx) => release(tx, held, 'because', 0, true))],
     [
       'end it',

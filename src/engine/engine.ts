@@ -24,6 +24,8 @@ export interface EngineFacts {
   /** The engine's own name (Incus: the server's or the cluster's), for people. */
   name: string;
   version: string;
+  /** Another one after each start of its daemon; null where that cannot be told, as of a cluster. */
+  run: string | null;
   /** What it can do, in our words; never a comparison of versions. */
   capabilities: EngineCapability[];
 }
@@ -67,6 +69,9 @@ export interface SnapshotFacts {
 /** Something may have changed: at this instance, or anywhere when null. Never more than a reason to look. */
 export type Hint = { project: string; name: string } | null;
 
+/** Told what the engine calls the work that it has taken on, by which `outcome` finds it again. Not every engine has one. */
+export type Started = (handle: string) => void;
+
 export interface Engine {
   readonly kind: EngineKind;
   describe(signal: AbortSignal): Promise<EngineFacts>;
@@ -77,12 +82,29 @@ export interface Engine {
   /** One snapshot with its size; null when the instance or the snapshot is gone. */
   findSnapshot(ref: SnapshotRef, signal: AbortSignal): Promise<SnapshotFacts | null>;
   /** NAME_TAKEN when there is one already. It never expires by the engine's doing. */
-  createSnapshot(ref: SnapshotRef, options: { stateful: boolean }, signal: AbortSignal): Promise<void>;
+  createSnapshot(
+    ref: SnapshotRef,
+    options: { stateful: boolean },
+    signal: AbortSignal,
+    started?: Started,
+  ): Promise<void>;
   /** `memory` only of a stateful snapshot. A failure is not a no-op: look at the instance afterwards. */
-  restoreSnapshot(ref: SnapshotRef, options: { memory: boolean }, signal: AbortSignal): Promise<void>;
-  renameSnapshot(ref: SnapshotRef, newName: string, signal: AbortSignal): Promise<void>;
+  restoreSnapshot(
+    ref: SnapshotRef,
+    options: { memory: boolean },
+    signal: AbortSignal,
+    started?: Started,
+  ): Promise<void>;
+  renameSnapshot(ref: SnapshotRef, newName: string, signal: AbortSignal, started?: Started): Promise<void>;
   /** Deleting what is gone succeeds. */
-  deleteSnapshot(ref: SnapshotRef, signal: AbortSignal): Promise<void>;
+  deleteSnapshot(ref: SnapshotRef, signal: AbortSignal, started?: Started): Promise<void>;
+  /**
+   * Waits for what was started under this handle: true when it succeeded, false when the engine knows nothing of it (any
+   * more); throws how it failed.
+   */
+  outcome(handle: string, signal: AbortSignal): Promise<boolean>;
+  /** The instances, as `project/name`, on which the engine itself is at work, whoever asked it to. */
+  atWork(signal: AbortSignal): Promise<Set<string>>;
   /** Calls `onHint` for each change until the signal aborts (resolves) or the stream is lost (rejects UNAVAILABLE). */
   watch(onHint: (hint: Hint) => void, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;

@@ -4,7 +4,7 @@ import StreamJson from 'stream-json';
 import Pick from 'stream-json/filters/Pick';
 import StreamArray from 'stream-json/streamers/StreamArray';
 import type { Dispatcher } from 'undici';
-import { EngineError } from './engine';
+import { EngineError, type Started } from './engine';
 import { ConnectFailed, type Endpoint } from './incus-connect';
 import { failure, isLostOnTheWay, refusal, unavailable, unknownOutcome, type Act } from './incus-errors';
 import { text, wire } from './incus-facts';
@@ -93,7 +93,7 @@ export class IncusClient {
   }
 
   /** Starts an operation and waits until it is over. */
-  async write(write: Write, signal: AbortSignal): Promise<void> {
+  async write(write: Write, signal: AbortSignal, started?: Started): Promise<void> {
     const reply = await this.exchange(write.method, write.path, write.body, signal);
     if (reply.status >= 400) {
       if (isLostOnTheWay(reply.status, reply.error)) throw unknownOutcome(reply.error);
@@ -101,7 +101,15 @@ export class IncusClient {
     }
     const id = /^\/1\.0\/operations\/([\w-]+)/.exec(reply.operation)?.[1];
     if (id === undefined) throw unknownOutcome(`There is no operation in the answer to ${write.method}.`);
-    await this.settle(`/1.0/operations/${id}`, write.act, signal);
+    started?.(`${write.act} ${id}`);
+    await this.settle(id, write.act, signal);
+  }
+
+  /** Waits for an operation that was started before; false when the engine does not know it (any more). */
+  async outcome(id: string, act: Act, signal: AbortSignal): Promise<boolean> {
+    if ((await this.find(`/1.0/operations/${encodeURIComponent(id)}`, signal)) === null) return false;
+    await this.settle(id, act, signal);
+    return true;
   }
 
   async close(): Promise<void> {
@@ -113,7 +121,8 @@ export class IncusClient {
    * The engine forgets an operation five seconds after its end, so the waiting begins at once and has no gaps. What
    * the wait says is only believed when it is a success: a failed operation and a wait whose time is over look alike.
    */
-  private async settle(operation: string, act: Act, signal: AbortSignal): Promise<void> {
+  private async settle(id: string, act: Act, signal: AbortSignal): Promise<void> {
+    const operation = `/1.0/operations/${encodeURIComponent(id)}`;
     let lostAt: number | null = null;
     for (;;) {
       const startedAt = Date.now();

@@ -49,13 +49,15 @@ function operationHints(operation: Wire, project: string, kind: 'incus' | 'lxd')
   return hints.size === 0 ? [null] : [...hints.values()];
 }
 
-/** Whether one of the engine's operations is at work on the instance or its snapshots: taking, restoring, deleting one. */
-export function isAtWorkOn(operation: unknown, at: { project: string; name: string }): boolean {
-  const { status, description, resources } = wire(operation);
-  if (!['Running', 'Pending'].includes(text(status)) || !/snapshot/i.test(text(description))) return false;
-  const { instances, instances_snapshots, containers } = wire(resources);
-  const places = [instances, instances_snapshots, containers].flatMap(list).map((url) => instanceAt(url, at.project));
-  return places.some((place) => place?.name === at.name && place.project === at.project);
+/** The instances, as `project/name`, on whose snapshots these operations of a project are at work. */
+export function placesAtWork(operations: unknown[], project: string): string[] {
+  return operations.flatMap((operation) => {
+    const { status, description, resources } = wire(operation);
+    if (!['Running', 'Pending'].includes(text(status)) || !/snapshot/i.test(text(description))) return [];
+    const { instances, instances_snapshots, containers } = wire(resources);
+    const places = [instances, instances_snapshots, containers].flatMap(list).map((url) => instanceAt(url, project));
+    return places.flatMap((place) => (place ? `${place.project}/${place.name}` : []));
+  });
 }
 
 /** The instance that a URL of the engine is about; null when it cannot be told. */

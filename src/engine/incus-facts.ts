@@ -7,6 +7,8 @@ export interface ServerFacts {
   name: string;
   version: string;
   clustered: boolean;
+  /** The daemon's process; in a cluster that of whichever member answered. */
+  pid: string;
   extensions: ReadonlySet<string>;
   /** Whether virtual machines can run there. */
   machines: boolean;
@@ -40,6 +42,7 @@ export function serverFacts(metadata: unknown): ServerFacts {
     name: text(environment.server_name),
     version: text(environment.server_version),
     clustered: environment.server_clustered === true,
+    pid: typeof environment.server_pid === 'number' ? String(environment.server_pid) : '',
     extensions: new Set(list(server.api_extensions).map(text)),
     machines: text(environment.driver).includes('qemu'),
   };
@@ -57,7 +60,13 @@ export function engineFacts(server: ServerFacts, members: string[]): EngineFacts
     ['PROJECTS', has('projects')],
   ];
   const name = members.length > 0 ? `cluster of ${members.join(', ')}` : server.name;
-  return { kind: server.kind, name, version: server.version, capabilities: can.filter(([, is]) => is).map(([c]) => c) };
+  return {
+    kind: server.kind,
+    name,
+    version: server.version,
+    run: server.clustered || server.pid === '' ? null : server.pid,
+    capabilities: can.filter(([, is]) => is).map(([c]) => c),
+  };
 }
 
 const STATUS: Record<string, InstanceFactsStatus> = {

@@ -8,11 +8,12 @@ import {
   type InstanceRef,
   type SnapshotFacts,
   type SnapshotRef,
+  type Started,
 } from './engine';
-import { IncusClient } from './incus-client';
+import { IncusClient, type Write } from './incus-client';
 import { endpointsOf, type IncusOptions } from './incus-connect';
 import { unavailable, unknownOutcome } from './incus-errors';
-import { hintsOf, isAtWorkOn, watchEvents } from './incus-events';
+import { hintsOf, placesAtWork, watchEvents } from './incus-events';
 import {
   engineFacts,
   instanceFacts,
@@ -109,7 +110,12 @@ class IncusEngine implements Engine {
     );
   }
 
-  async createSnapshot(ref: SnapshotRef, options: { stateful: boolean }, signal: AbortSignal): Promise<void> {
+  async createSnapshot(
+    ref: SnapshotRef,
+    options: { stateful: boolean },
+    signal: AbortSignal,
+    started?: Started,
+  ): Promise<void> {
     assertNewSnapshotName(ref.name);
     const instance = await this.mustStand(ref.instance, signal);
     // What the engine says first of an instance that is neither set up nor running differs from engine to engine.
@@ -123,14 +129,23 @@ class IncusEngine implements Engine {
       throw nameTaken();
     }
     const body = { name: ref.name, stateful: options.stateful, expires_at: NEVER };
-    await this.client.write({ act: 'create', method: 'POST', path: urlOf(ref.instance, 'snapshots'), body }, signal);
+    await this.client.write(
+      { act: 'create', method: 'POST', path: urlOf(ref.instance, 'snapshots'), body },
+      signal,
+      started,
+    );
     const made = await this.client.find(url, signal).catch((error: unknown) => {
       throw unknownOutcome('The snapshot could not be looked at after the engine said that it was made.', error);
     });
     if (made === null) throw unknownOutcome('The engine said that the snapshot was made, and does not have it.');
   }
 
-  async restoreSnapshot(ref: SnapshotRef, options: { memory: boolean }, signal: AbortSignal): Promise<void> {
+  async restoreSnapshot(
+    ref: SnapshotRef,
+    options: { memory: boolean },
+    signal: AbortSignal,
+    started?: Started,
+  ): Promise<void> {
     // An empty name would be taken for a replacement of the instance's whole configuration.
     assertReachable(ref.name, 'snapshot');
     await this.mustStand(ref.instance, signal);
@@ -142,10 +157,10 @@ class IncusEngine implements Engine {
       throw new EngineError('REJECTED', 'The snapshot holds no memory, so none can be restored from it.');
     }
     const body = { restore: ref.name, stateful: options.memory };
-    await this.client.write({ act: 'restore', method: 'PUT', path: urlOf(ref.instance), body }, signal);
+    await this.client.write({ act: 'restore', method: 'PUT', path: urlOf(ref.instance), body }, signal, started);
   }
 
-  async renameSnapshot(ref: SnapshotRef, newName: string, signal: AbortSignal): Promise<void> {
+  async renameSnapshot(ref: SnapshotRef, newName: string, signal: AbortSignal, started?: Started): Promise<void> {
     assertNewSnapshotName(newName);
     assertReachable(ref.name, 'snapshot');
     await this.mustStand(ref.instance, signal);
@@ -156,14 +171,14 @@ class IncusEngine implements Engine {
     const renamed = async (): Promise<boolean> =>
       (await this.client.find(path, signal)) === null && (await this.client.find(newUrl, signal)) !== null;
     try {
-      await this.client.write({ act: 'rename', method: 'POST', path, body: { name: newName } }, signal);
+      await this.client.write({ act: 'rename', method: 'POST', path, body: { name: newName } }, signal, started);
     } catch (error) {
       // The new name was free before, so what bears it now is what we meant.
       if (!isCode(error, 'OUTCOME_UNKNOWN') || !(await renamed().catch(() => false))) throw error;
     }
   }
 
-  async deleteSnapshot(ref: SnapshotRef, signal: AbortSignal): Promise<void> {
+  async deleteSnapshot(ref: SnapshotRef, signal: AbortSignal, started?: Started): Promise<void> {
     assertReachable(ref.name, 'snapshot');
     const found = await this.identify(ref.instance, signal);
     if (found === 'none') return;
@@ -173,11 +188,22 @@ class IncusEngine implements Engine {
     const gone = async (): Promise<boolean> => (await this.client.find(path, signal)) === null;
     if (await gone()) return;
     try {
-      await this.client.write({ act: 'delete', method: 'DELETE', path }, signal);
+      await this.client.write({ act: 'delete', method: 'DELETE', path }, signal, started);
     } catch (error) {
       // Two deletes at once fail for one of them, and a lost connection says nothing: what counts is that it is gone.
       if (isCode(error, 'UNAVAILABLE') || !(await gone().catch(() => false))) throw error;
     }
+  }
+
+  async outcome(handle: string, signal: AbortSignal): Promise<boolean> {
+    const [act = '', operation = ''] = handle.split(' ');
+    return this.client.outcome(operation, act as Write['act'], signal);
+  }
+
+  async atWork(signal: AbortSignal): Promise<Set<string>> {
+    const places: string[] = [];
+    for (const project of await this.projectNames(signal)) places.push(...(await this.atWorkIn(project, signal)));
+    return new Set(places);
   }
 
   async watch(onHint: (hint: Hint) => void, signal: AbortSignal): Promise<void> {
@@ -226,6 +252,16 @@ class IncusEngine implements Engine {
     return this.projects.map(scopeOf);
   }
 
+  private async projectNames(signal: AbortSignal): Promise<string[]> {
+    if (this.projects !== '*') return this.projects;
+    return list(await this.client.get('/1.0/projects?recursion=1', signal)).map((project) => text(wire(project).name));
+  }
+
+  private async atWorkIn(project: string, signal: AbortSignal): Promise<string[]> {
+    const byStatus = wire(await this.client.find(`/1.0/operations?recursion=1&${scopeOf(project)}`, signal));
+    return placesAtWork(Object.values(byStatus).flatMap(list), project);
+  }
+
   private sees(project: string): boolean {
     return this.projects === '*' || this.projects.includes(project);
   }
@@ -250,9 +286,7 @@ class IncusEngine implements Engine {
    * at work may be somebody else's, or what a process of ours began that is dead by now.
    */
   private async mustRest(ref: InstanceRef, signal: AbortSignal): Promise<void> {
-    const byStatus = wire(await this.client.find(`/1.0/operations?recursion=1&${scopeOf(ref.project)}`, signal));
-    const operations = Object.values(byStatus).flatMap(list);
-    if (!operations.some((operation) => isAtWorkOn(operation, ref))) return;
+    if (!(await this.atWorkIn(ref.project, signal)).includes(`${ref.project}/${ref.name}`)) return;
     throw new EngineError('BUSY', 'The engine is busy with another operation on this instance.');
   }
 }

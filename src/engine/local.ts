@@ -69,7 +69,7 @@ class FolderEngine implements LocalEngine {
   describe(signal: AbortSignal): Promise<EngineFacts> {
     const capabilities: EngineFacts['capabilities'] = ['SNAPSHOTS', 'STATEFUL_SNAPSHOTS', 'EVENTS', 'GENERATION_ID'];
     return this.turns.now(signal, () =>
-      Promise.resolve({ kind: this.kind, name: 'local', version: '1', capabilities }),
+      Promise.resolve({ kind: this.kind, name: 'local', version: '1', run: null, capabilities }),
     );
   }
 
@@ -156,6 +156,16 @@ class FolderEngine implements LocalEngine {
       const { folder } = await this.instancesHere.meant(ref.instance);
       await folder.removeSnapshot(ref.name);
     });
+  }
+
+  /** What was begun by a process that died is finished or undone at the next opening. */
+  outcome(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  /** An act shows when it is done, never before. */
+  atWork(): Promise<Set<string>> {
+    return Promise.resolve(new Set());
   }
 
   async watch(onHint: (hint: Hint) => void, signal: AbortSignal): Promise<void> {

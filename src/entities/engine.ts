@@ -24,6 +24,10 @@ export class Engine {
   @Column('text')
   version: string;
 
+  /** Which start of its daemon was looked at in full last; null where that cannot be told. */
+  @Column('text', { nullable: true })
+  run: string | null;
+
   @Field(() => [String], {
     description: 'What it can do: SNAPSHOTS, STATEFUL_SNAPSHOTS, EVENTS, GENERATION_ID, CLUSTER, PROJECTS.',
   })

@@ -99,6 +99,10 @@ export class Instance {
   @Column('text', { array: true })
   statefulObstacles: string[];
 
+  /** The engine's generation id, another one after each restore; null where there is none, or it was not seen yet. */
+  @Column('text', { nullable: true })
+  generation: string | null;
+
   @Field(() => Date, { description: 'When the engine was last asked about it.' })
   @Column(TIME)
   observedAt: Date;

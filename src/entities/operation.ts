@@ -63,8 +63,12 @@ export interface OperationInput {
   newName?: string;
   /** Of a deletion because of expiry: what expires no longer is spared. */
   onlyIfExpired?: boolean;
+  /** Of a creation that is asked for again: what the first left on the engine goes before it is taken anew. */
+  replaces?: boolean;
   /** The engine's generation id before a restore: whether it changed tells how an interrupted one ended. */
   generationBefore?: string | null;
+  /** What the engine calls the work it was given last; null until it has taken it on. A hint: engines forget. */
+  handle?: string | null;
 }
 
 /** The work and its outcome. This row is the truth; a job in the queue is only a claim on it. */

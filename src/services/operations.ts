@@ -4,7 +4,7 @@
  */
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import { columnsOf, queryEntities } from '../db/rows';
+import { columnsOf, queryEntities, toEntity } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { OperationStatus, type OperationKind } from '../entities/enums';
 import {
@@ -35,6 +35,14 @@ export interface Work {
 export interface Claim {
   operation: Operation;
   token: string;
+  /** By the database's clock. */
+  now: () => Date;
+}
+
+/** What is written down of an operation that goes on, with a change of other rows at the same moment. */
+export interface Note {
+  input?: OperationInput;
+  change?: (tx: EntityManager) => Promise<void>;
 }
 
 /** Another worker holds the operation now, or it has ended: stop, and change nothing. */
@@ -65,32 +73,33 @@ export async function accept(tx: EntityManager, work: Work): Promise<Operation> 
 
 /** A worker takes the operation up; null when it has ended or another job holds it. */
 export async function claim(db: DataSource, operationId: string, jobId: string): Promise<Claim | null> {
-  const [operation] = await queryEntities(db, Operation, CLAIM(columnsOf(db, Operation, 'o')), [operationId, jobId]);
-  return operation ? { operation, token: operation.attemptToken ?? '' } : null;
+  const columns = columnsOf(db, Operation, 'o');
+  const [claimed] = await db.query<{ at: Date }[]>(CLAIM(columns), [operationId, jobId]);
+  if (!claimed) return null;
+  const { at, ...row } = claimed;
+  const operation = toEntity(Operation, row);
+  const ahead = at.getTime() - Date.now();
+  return { operation, token: operation.attemptToken ?? '', now: () => new Date(Date.now() + ahead) };
 }
 
-/** Ends the running step and begins the next, with what else is to be noted or changed at that moment. */
-export async function beginStep(
-  db: DataSource,
-  held: Claim,
-  name: string,
-  { input, change }: { input?: OperationInput; change?: (tx: EntityManager) => Promise<void> } = {},
-): Promise<void> {
-  const now = new Date();
+/** Ends the running step and begins the next. */
+export async function beginStep(db: DataSource, held: Claim, name: string, also: Note = {}): Promise<void> {
   const { operation } = held;
+  const now = held.now();
   // A step that is still running when the operation is checked anew was cut off.
-  const before = closeSteps(
-    operation.steps,
-    name === 'check' ? OperationStatus.FAILED : OperationStatus.SUCCEEDED,
-    now,
-  );
+  const ended = name === 'check' ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
+  const before = closeSteps(operation.steps, ended, now);
   operation.steps = [...before, { name, status: OperationStatus.RUNNING, startedAt: now, finishedAt: null }];
+  await note(db, held, also);
+}
+
+/** Writes down how far the operation is: its steps, items and input. */
+export async function note(db: DataSource, held: Claim, { input, change }: Note): Promise<void> {
+  const { operation } = held;
   operation.input = { ...operation.input, ...input };
-  const note = (tx: EntityManager) => write(tx, held, { steps: operation.steps, input: operation.input });
-  if (!change) return note(db.manager);
   await inTransaction(db, async (tx) => {
-    await change(tx);
-    await note(tx);
+    await change?.(tx);
+    await write(tx, held, { steps: operation.steps, items: operation.items, input: operation.input });
   });
 }
 
@@ -108,7 +117,7 @@ export async function release(
   const { steps: all } = held.operation;
   const steps = notStarted
     ? all.filter(({ status }) => status !== OperationStatus.RUNNING)
-    : closeSteps(all, OperationStatus.FAILED, new Date());
+    : closeSteps(all, OperationStatus.FAILED, held.now());
   await write(tx, held, { status: OperationStatus.QUEUED, waiting_reason: reason, attempt_token: null, steps });
   await tx.query(
     `select graphile_worker.add_job('operation', json_build_object('id', $1::text), run_at := now() + $2 * interval '1 second')`,
@@ -128,7 +137,6 @@ export async function requeueOrphans(db: DataSource, ours: string[], running: st
 /** Records how it ended. The caller records in the same transaction what became of the snapshot. */
 export async function finish(tx: EntityManager, held: Claim, error: OperationError | null): Promise<void> {
   const status = error ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
-  const now = new Date();
   const { items } = held.operation;
   await write(
     tx,
@@ -137,16 +145,11 @@ export async function finish(tx: EntityManager, held: Claim, error: OperationErr
       status,
       error,
       items,
-      steps: closeSteps(held.operation.steps, status, now),
+      steps: closeSteps(held.operation.steps, status, held.now()),
       waiting_reason: null,
     },
     'finished_at = clock_timestamp()', // not before its last step, which ended since this transaction began
   );
-}
-
-/** Records how one of the items ended, with what the caller changes in the same transaction. */
-export async function writeItems(tx: EntityManager, held: Claim): Promise<void> {
-  await write(tx, held, { items: held.operation.items });
 }
 
 /** Changes columns of a held operation; throws ClaimLost (which undoes the transaction) when it is not held any more. */
@@ -205,7 +208,7 @@ with o as (
   returning *
 ), told as (
   select ${ANNOUNCE} from o
-) select ${columns} from o, told`;
+) select ${columns}, clock_timestamp() as at from o, told`;
 
 /**
  * A job stays until its operation was worked on. It never comes up again when it has failed too often, or when this process

@@ -62,7 +62,7 @@ export class Snapshots {
     return this.accepted(request, 'createSnapshot', wish, async (tx) => {
       judgeName(wish.name);
       judgeDescription(wish.description);
-      judgeExpiry(wish.expiresAt);
+      await judgeExpiry(tx, wish.expiresAt);
       const instance = await visible(tx, request, INSTANCES, wish.instanceId, 'instanceId', 'instance');
       refuse(obstacleToCreate(instance, wish.stateful === true));
       const operationId = uuidv7();
@@ -86,7 +86,10 @@ export class Snapshots {
         throw invalidInput('restoreMemory', `${snapshot.name} is stateless: it holds no memory to restore.`);
       }
       const work = onSnapshot(request, wish, OperationKind.SNAPSHOT_RESTORE, snapshot);
-      return { snapshot, operation: await accept(tx, { ...work, input: { restoreMemory } }) };
+      return {
+        snapshot,
+        operation: await accept(tx, { ...work, input: { restoreMemory, generationBefore: instance.generation } }),
+      };
     });
   }
 
@@ -116,8 +119,8 @@ export class Snapshots {
   /** Changes what only we know of a snapshot. Absent keeps, null clears; a version that is not the row's is refused. */
   update(request: Request, wish: UpdateSnapshot): Promise<Snapshot> {
     judgeDescription(wish.description);
-    judgeExpiry(wish.expiresAt);
     return inTransaction(this.db, async (tx) => {
+      await judgeExpiry(tx, wish.expiresAt);
       const { snapshot } = await visibleSnapshot(tx, request, wish.snapshotId);
       const { version = null, description, expiresAt } = wish;
       const [updated] = await queryEntities(tx, Snapshot, UPDATE(columnsOf(tx, Snapshot, 's')), [
@@ -187,9 +190,11 @@ function judgeDescription(description: string | null | undefined): void {
   if (description?.includes('\0')) throw invalidInput('description', 'A description cannot hold a null character.');
 }
 
-function judgeExpiry(expiresAt: Date | null | undefined): void {
-  if (expiresAt && expiresAt.getTime() <= Date.now())
-    throw invalidInput('expiresAt', 'The time of expiry has passed already.');
+/** By the clock that will decide when it is due. */
+async function judgeExpiry(tx: EntityManager, expiresAt: Date | null | undefined): Promise<void> {
+  if (!expiresAt) return;
+  const [row] = await tx.query<{ past: boolean }[]>('select $1::timestamptz <= now() as past', [expiresAt]);
+  if (row?.past) throw invalidInput('expiresAt', 'The time of expiry has passed already.');
 }
 
 function versionConflict(): AppError {

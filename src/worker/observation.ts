@@ -7,7 +7,9 @@ import { v7 as uuidv7 } from 'uuid';
 import { announce } from '../db/events';
 import { columnsOf, queryEntities } from '../db/rows';
 import type { InstanceFacts } from '../engine/engine';
+import { OperationErrorCode, SnapshotStatus } from '../entities/enums';
 import { Instance, type InstanceConfiguration } from '../entities/instance';
+import type { OperationError } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { compareSnapshots, type SnapshotChanges } from './snapshot-diff';
 
@@ -15,9 +17,13 @@ export interface Look {
   engineId: string;
   /** The database's time when the engine was asked. */
   at: Date;
+  /** The instances, as `project/name`, on which the engine was at work after it had shown them. */
+  atWork: ReadonlySet<string>;
+  /** The engine's daemon went down since the look before, and nobody saw what it was at. */
+  restarted: boolean;
 }
 
-/** Brings rows in step with these instances; gives those that must be looked at again because work was under way. */
+/** Brings rows in step with these instances; gives those to be looked at again, because somebody was at work on them. */
 export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFacts[]): Promise<InstanceFacts[]> {
   const known = await queryEntities(
     tx,
@@ -35,7 +41,7 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
   await tx.query('update instances set observed_at = $2 where id = any($1) and observed_at < $2', [[...busy], look.at]);
   const free = seen.filter(({ uid }) => !busy.has(byUid.get(uid)?.id ?? ''));
   const instances = free.map((facts) => toInstance(facts, look, byUid.get(facts.uid)?.id));
-  await tx.query(UPSERT, [JSON.stringify(instances)]);
+  await tx.query(UPSERT, [JSON.stringify(instances), false]);
   const changed = new Set(instances.filter((each) => differs(byUid.get(each.uid), each)).map(({ id }) => id));
   const changes = compareSnapshots(
     free.map((facts, index) => ({ instanceId: instances[index]?.id ?? '', seen: facts.snapshots })),
@@ -44,20 +50,45 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
       instances.map(({ id }) => id),
     ),
   );
-  await writeSnapshots(tx, changes, look);
+  const found = new Map(free.map((facts, index) => [instances[index]?.id ?? '', foundAs(facts, look)]));
+  await writeSnapshots(tx, changes, look, found);
   for (const id of changes.touched) changed.add(id);
   await announce(tx, ...[...changed].map((id) => `instance:${id}` as const));
-  return seen.filter(({ uid }) => busy.has(byUid.get(uid)?.id ?? ''));
+  return seen.filter((facts) => busy.has(byUid.get(facts.uid)?.id ?? '') || look.atWork.has(placeOf(facts)));
 }
+
+const placeOf = ({ project, name }: InstanceFacts) => `${project}/${name}`;
+
+/**
+ * What to think of a snapshot that somebody else is taking or took. Engines list it before it is whole, and also when it
+ * never became whole because they went down over it.
+ */
+function foundAs(facts: InstanceFacts, { atWork, restarted }: Look) {
+  if (atWork.has(placeOf(facts))) return { status: SnapshotStatus.CREATING, error: null };
+  return restarted
+    ? { status: SnapshotStatus.ERROR, error: cutOff() }
+    : { status: SnapshotStatus.AVAILABLE, error: null };
+}
+
+const cutOff = (): OperationError => ({
+  code: OperationErrorCode.OUTCOME_UNKNOWN,
+  message:
+    'The engine went down about when this was taken outside of here: it may be incomplete, so it cannot be restored.',
+  retryable: false,
+  remediation: 'Delete it, and take another.',
+  correlationId: uuidv7(),
+});
 
 /** The instance as a worker sees it at the end of its work: status and configuration may be others than before. */
 export async function recordInstance(tx: EntityManager, instance: Instance, facts: InstanceFacts): Promise<void> {
   const at = await databaseTime(tx);
-  await tx.query(UPSERT, [JSON.stringify([toInstance(facts, { engineId: instance.engineId, at }, instance.id)])]);
+  const row = toInstance(facts, { engineId: instance.engineId, at }, instance.id);
+  // Newer than whatever an observer saw of it meanwhile, who only noted that it is there.
+  await tx.query(UPSERT, [JSON.stringify([row]), true]);
 }
 
 /** After a whole look: what it did not show is no longer on the engine. Its rows stay, and say so. */
-export async function recordAbsences(tx: EntityManager, look: Look): Promise<void> {
+export async function recordAbsences(tx: EntityManager, look: Pick<Look, 'engineId' | 'at'>): Promise<void> {
   const gone = await tx.query<{ id: string }[]>(ABSENT, [look.engineId, look.at]);
   await announce(tx, ...gone.map(({ id }) => `instance:${id}` as const));
 }
@@ -69,8 +100,8 @@ export async function databaseTime(tx: DataSource | EntityManager): Promise<Date
   return row.now;
 }
 
-function toInstance(facts: InstanceFacts, look: Look, id = uuidv7()) {
-  const { uid, name, project, location, type, status, createdAt } = facts;
+function toInstance(facts: InstanceFacts, look: Pick<Look, 'engineId' | 'at'>, id = uuidv7()) {
+  const { uid, name, project, location, type, status, createdAt, generation } = facts;
   return {
     id,
     engineId: look.engineId,
@@ -83,6 +114,7 @@ function toInstance(facts: InstanceFacts, look: Look, id = uuidv7()) {
     createdAt,
     configuration: toConfiguration(facts),
     statefulObstacles: facts.statefulSupport.supported ? [] : facts.statefulSupport.reasons,
+    generation,
     observedAt: look.at,
   };
 }
@@ -116,12 +148,19 @@ async function snapshotsOf(tx: EntityManager, instanceIds: string[]): Promise<Sn
   return queryEntities(tx, Snapshot, sql, [instanceIds]);
 }
 
-async function writeSnapshots(tx: EntityManager, changes: SnapshotChanges, { at }: Look): Promise<void> {
+async function writeSnapshots(
+  tx: EntityManager,
+  changes: SnapshotChanges,
+  { at }: Look,
+  foundAs: Map<string, { status: SnapshotStatus; error: OperationError | null }>,
+): Promise<void> {
+  const judged = (those: { instanceId: string }[]) =>
+    JSON.stringify(those.map((each) => ({ ...each, ...foundAs.get(each.instanceId) })));
   // Names are given up before they are taken again: the unique index holds for each row by itself, and leaves MISSING out.
   const givesUpName = [...changes.missing, ...changes.renamed];
   if (givesUpName.length > 0) await tx.query(MISSING, [givesUpName]);
-  if (changes.seen.length > 0) await tx.query(SEEN, [JSON.stringify(changes.seen), at]);
-  if (changes.found.length > 0) await tx.query(FOUND, [JSON.stringify(changes.found), at]);
+  if (changes.seen.length > 0) await tx.query(SEEN, [judged(changes.seen), at]);
+  if (changes.found.length > 0) await tx.query(FOUND, [judged(changes.found), at]);
 }
 
 const BUSY = `
@@ -130,30 +169,36 @@ where instance_id = any($1) and (status in ('QUEUED', 'RUNNING') or finished_at 
 
 const UPSERT = `
 insert into instances (id, engine_id, uid, name, project, location, type, status, created_at, configuration,
-  stateful_obstacles, observed_at)
+  stateful_obstacles, generation, observed_at)
 select r.id, r."engineId", r.uid, r.name, r.project, r.location, r.type, r.status, r."createdAt", r.configuration,
-  r."statefulObstacles", r."observedAt"
+  r."statefulObstacles", r.generation, r."observedAt"
 from jsonb_to_recordset($1) r(id uuid, "engineId" uuid, uid text, name text, project text, location text, type text,
-  status text, "createdAt" timestamptz, configuration jsonb, "statefulObstacles" text[], "observedAt" timestamptz)
+  status text, "createdAt" timestamptz, configuration jsonb, "statefulObstacles" text[], generation text, "observedAt" timestamptz)
 on conflict (engine_id, uid) do update set
   name = excluded.name, project = excluded.project, location = excluded.location, status = excluded.status,
   configuration = excluded.configuration, stateful_obstacles = excluded.stateful_obstacles,
-  observed_at = excluded.observed_at
-where instances.observed_at <= excluded.observed_at`;
+  generation = excluded.generation, observed_at = greatest(instances.observed_at, excluded.observed_at)
+where $2 or instances.observed_at <= excluded.observed_at`;
 
 const MISSING = `update snapshots set status = 'MISSING' where id = any($1)`;
 
-/** A MISSING one that is back is again what it was: good, or suspect when it carries an error. */
+/**
+ * A MISSING one that is back is again what it was: good, or suspect when it carries an error. One that somebody else was
+ * taking is judged when nobody is at it any more.
+ */
 const SEEN = `
 update snapshots s set name = r.name, created_at = r."createdAt", size_bytes = coalesce(r."sizeBytes", s.size_bytes), observed_at = $2,
-  status = case when s.status <> 'MISSING' then s.status when s.error is null then 'AVAILABLE' else 'ERROR' end
-from jsonb_to_recordset($1) r(id uuid, name text, "createdAt" timestamptz, "sizeBytes" bigint) where s.id = r.id`;
+  status = case when s.status = 'CREATING' and s.origin = 'EXTERNAL' then r.status when s.status <> 'MISSING' then s.status
+    when s.error is null then 'AVAILABLE' else 'ERROR' end,
+  error = case when s.status = 'CREATING' and s.origin = 'EXTERNAL' then r.error else s.error end
+from jsonb_to_recordset($1) r(id uuid, name text, "createdAt" timestamptz, "sizeBytes" bigint, status text, error jsonb)
+where s.id = r.id`;
 
 const FOUND = `
-insert into snapshots (id, instance_id, name, created_at, stateful, size_bytes, status, origin, observed_at)
-select r.id, r."instanceId", r.name, r."createdAt", r.stateful, r."sizeBytes", 'AVAILABLE', 'EXTERNAL', $2
+insert into snapshots (id, instance_id, name, created_at, stateful, size_bytes, status, error, origin, observed_at)
+select r.id, r."instanceId", r.name, r."createdAt", r.stateful, r."sizeBytes", r.status, r.error, 'EXTERNAL', $2
 from jsonb_to_recordset($1) r(id uuid, "instanceId" uuid, name text, "createdAt" timestamptz, stateful boolean,
-  "sizeBytes" bigint)
+  "sizeBytes" bigint, status text, error jsonb)
 on conflict (instance_id, name) where status <> 'MISSING' do nothing`;
 
 const ABSENT = `

@@ -36,7 +36,7 @@ export class Observer {
   private lookEverywhere = true;
   private wake: () => void = () => undefined;
   private running: Promise<void> = Promise.resolve();
-  private engineId: string | undefined;
+  private engine: Pick<Look, 'engineId' | 'restarted'> = { engineId: '', restarted: false };
   private failures = 0;
 
   constructor(
@@ -128,62 +128,62 @@ export class Observer {
     const { db, engine } = this.parts;
     const batch: InstanceFacts[] = [];
     let seen = 0;
-    let look: Look | undefined;
+    let run: string | null = null;
+    let look: Pick<Look, 'engineId' | 'restarted' | 'at'> | undefined;
     try {
-      look = await this.beginLook(signal);
+      ({ look, run } = await this.beginLook(signal));
       for await (const facts of engine.instances(signal)) {
         seen += 1;
-        if (batch.push(facts) >= BATCH) await this.record(look, batch.splice(0));
+        if (batch.push(facts) >= BATCH) await this.record(look, batch.splice(0), signal);
       }
     } catch (error) {
       // One member of a cluster that is down is not the engine; a list that breaks off was true as far as it went.
       if (error instanceof EngineError && seen === 0 && !signal.aborted) await this.markUnavailable();
       throw error;
     } finally {
-      if (look) await this.record(look, batch);
+      if (look) await this.record(look, batch, signal);
     }
     await inTransaction(db, (tx) => recordAbsences(tx, look));
+    // Only now nothing of what it went down over has gone unseen.
+    await db.query('update engines set run = $1', [run]);
+    this.engine = { ...look, restarted: false };
   }
 
   private async lookAtHinted(signal: AbortSignal): Promise<void> {
     const places = [...this.hinted.values()];
     this.hinted.clear();
     for (const at of places) {
-      const look = { engineId: this.engineId ?? '', at: await databaseTime(this.parts.db) };
+      const look = { ...this.engine, at: await databaseTime(this.parts.db) };
       const facts = await this.parts.engine.findInstance(at, signal);
       // Deleted, renamed, or another in its place: only a whole look can tell which, and what became of the rest.
-      if (facts && !(await this.isAnother(facts))) await this.record(look, [facts]);
+      if (facts && !(await this.isAnother(facts))) await this.record(look, [facts], signal);
       else this.again(null, SETTLE_MS);
     }
   }
 
   /** Whether a row says that another instance stands where this one was found. */
   private async isAnother({ project, name, uid }: InstanceFacts): Promise<boolean> {
-    const rows = await this.parts.db.query<unknown[]>(ANOTHER_THERE, [this.engineId, project, name, uid]);
+    const rows = await this.parts.db.query<unknown[]>(ANOTHER_THERE, [this.engine.engineId, project, name, uid]);
     return rows.length > 0;
   }
 
-  private async record(look: Look, seen: InstanceFacts[]): Promise<void> {
+  private async record(look: Omit<Look, 'atWork'>, seen: InstanceFacts[], signal: AbortSignal): Promise<void> {
     if (seen.length === 0) return;
-    const busy = await inTransaction(this.parts.db, (tx) => recordLook(tx, look, seen));
-    for (const { project, name } of busy) this.again({ project, name });
+    // Asked after the instances were shown: what ended in between is whole.
+    const atWork = await this.parts.engine.atWork(signal);
+    const again = await inTransaction(this.parts.db, (tx) => recordLook(tx, { ...look, atWork }, seen));
+    for (const { project, name } of again) this.again({ project, name });
   }
 
   /** Notes that the engine answers, and what it is. */
-  private async beginLook(signal: AbortSignal): Promise<Look> {
+  private async beginLook(signal: AbortSignal): Promise<{ look: Omit<Look, 'atWork'>; run: string | null }> {
     const { db, engine } = this.parts;
-    const facts = await engine.describe(signal);
+    const { kind, name, version, capabilities, run } = await engine.describe(signal);
     const at = await databaseTime(db);
-    const [row] = await db.query<{ id: string }[]>(NOTE_ENGINE, [
-      uuidv7(),
-      KINDS[facts.kind],
-      facts.name,
-      facts.version,
-      facts.capabilities,
-      at,
-    ]);
-    this.engineId = row?.id ?? '';
-    return { engineId: this.engineId, at };
+    const values = [uuidv7(), KINDS[kind], name, version, capabilities, at, run];
+    const [row] = await db.query<{ id: string; restarted: boolean }[]>(NOTE_ENGINE, values);
+    this.engine = { engineId: row?.id ?? '', restarted: row?.restarted === true };
+    return { look: { ...this.engine, at }, run };
   }
 
   private async markUnavailable(): Promise<void> {
@@ -231,16 +231,22 @@ const KINDS: Record<KindOfEngine, EngineKind> = {
   local: EngineKind.LOCAL,
 };
 
-/** One engine per deployment: its row is the one there is. */
+/**
+ * One engine per deployment: its row is the one there is. That its daemon is another tells something only when it went down
+ * soon after the last look: what was taken in a longer absence of ours was most likely taken well.
+ */
 const NOTE_ENGINE = `
-with known as (
+with before as (
+  select coalesce(run <> $7 and coalesce(unavailable_since, now()) - observed_at < interval '5 minutes', false) as restarted
+  from engines
+), known as (
   update engines set kind = $2, name = $3, version = $4, capabilities = $5, observed_at = $6, unavailable_since = null
   returning id
 ), made as (
   insert into engines (id, kind, name, version, capabilities, observed_at)
   select $1, $2, $3, $4, $5, $6 where not exists (select from known) returning id
 )
-select id from known union all select id from made`;
+select id, restarted from known, before union all select id, false from made`;
 
 const ANOTHER_THERE = `
 select from instances where engine_id = $1 and project = $2 and name = $3 and uid <> $4 and status <> 'DELETED'`;

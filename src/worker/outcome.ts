@@ -54,7 +54,11 @@ const MEANING: Record<EngineErrorCode, Meaning> = {
 };
 
 /** A failure as the operation shows it. What is no engine's word is our fault, and says so. */
-export function toOperationError(error: unknown, correlationId: string, addition = ''): OperationError {
+export function toOperationError(
+  error: unknown,
+  correlationId: string,
+  more: { addition?: string; retryable?: boolean } = {},
+): OperationError {
   if (!(error instanceof EngineError)) {
     return {
       code: OperationErrorCode.INTERNAL,
@@ -65,5 +69,6 @@ export function toOperationError(error: unknown, correlationId: string, addition
     };
   }
   const { code, retryable, remediation } = MEANING[error.code];
-  return { code, message: [error.message, addition].filter(Boolean).join(' '), retryable, remediation, correlationId };
+  const message = [error.message, more.addition].filter(Boolean).join(' ');
+  return { code, message, retryable: more.retryable ?? retryable, remediation, correlationId };
 }

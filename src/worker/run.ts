@@ -8,7 +8,7 @@ import { OperationKind, OperationStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import type { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
-import { beginStep, claim, ClaimLost, finish, release, writeItems, type Claim } from '../services/operations';
+import { beginStep, claim, ClaimLost, finish, note, release, type Claim } from '../services/operations';
 import { handlers } from './handlers';
 import type { Outcome, Work } from './handlers/handler';
 import { recordInstance } from './observation';
@@ -54,39 +54,52 @@ export async function runOperation(parts: Parts, operationId: string, jobId: str
 }
 
 async function attempt(parts: Parts, held: Claim, instance: Instance, signal: AbortSignal): Promise<Outcome> {
+  const { db, engine } = parts;
   const { operation } = held;
-  const actedBefore = operation.steps.some(({ name }) => name === 'act');
-  await beginStep(parts.db, held, 'check');
-  const facts = await find(parts.engine, instance, signal);
-  const failure: Work['failure'] = (error, addition) => {
-    if (error instanceof EngineError)
-      parts.log(
-        'warn',
-        { operation: operation.id, code: error.code, detail: error.detail, err: error },
-        'the engine refused',
-      );
-    else parts.log('error', { operation: operation.id, err: error }, 'an operation failed');
-    return toOperationError(error, operation.correlationId, addition);
+  const known = recorded(operation);
+  await beginStep(db, held, 'check');
+  const facts = await find(engine, instance, signal);
+  const failure: Work['failure'] = (error, more) => {
+    report(parts, operation, error);
+    return toOperationError(error, operation.correlationId, more);
   };
   if (!facts) return withoutInstance(operation, failure);
   const at = { project: facts.project, name: facts.name, uid: instance.uid };
   return handlers[operation.kind]({
     operation,
     instance,
-    facts,
+    at,
     signal,
-    actedBefore,
+    known,
     failure,
-    engine: parts.engine,
-    snapshot: await findRow(parts.db, Snapshot, operation.snapshotId),
+    engine,
+    snapshot: await findRow(db, Snapshot, operation.snapshotId),
     refTo: (name) => ({ instance: at, name }),
-    step: (name, also) => beginStep(parts.db, held, name, also),
-    write: (change) =>
-      inTransaction(parts.db, async (tx) => {
-        await change(tx);
-        await writeItems(tx, held);
-      }),
+    read: (entity, id) => findRow(db, entity, id),
+    isPast: (time) => isPast(db, time),
+    step: (name, also) => beginStep(db, held, name, also),
+    note: (what) => note(db, held, what),
   });
+}
+
+/** What earlier attempts left on record of their asking the engine. */
+function recorded({ steps }: Operation): Work['known'] {
+  const has = (step: string) => steps.some(({ name }) => name === step);
+  return has('verify') ? 'success' : has('act') ? 'interrupted' : 'nothing';
+}
+
+function report({ log }: Parts, { id, correlationId }: Operation, error: unknown): void {
+  if (error instanceof EngineError) {
+    const { code, detail } = error;
+    log('warn', { operation: id, correlationId, code, detail, err: error }, 'the engine refused');
+  } else {
+    log('error', { operation: id, correlationId, err: error }, 'an operation failed');
+  }
+}
+
+async function isPast(db: DataSource, time: Date | null): Promise<boolean> {
+  const [row] = await db.query<{ past: boolean | null }[]>('select $1::timestamptz <= now() as past', [time]);
+  return row?.past === true;
 }
 
 /** The instance by where it was last seen, and failing that wherever it is: a rename keeps its uid. */

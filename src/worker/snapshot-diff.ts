@@ -8,7 +8,7 @@ export interface SnapshotChanges {
   /** Rows whose snapshot is no longer there. */
   missing: string[];
   /** Rows that were seen, under the name they bear now. */
-  seen: { id: string; name: string; createdAt: Date; sizeBytes: number | null }[];
+  seen: { id: string; instanceId: string; name: string; createdAt: Date; sizeBytes: number | null }[];
   /** Those of them that bore another name before. */
   renamed: string[];
   /** Snapshots that no row is about. */
@@ -49,12 +49,14 @@ function compareOne(instanceId: string, seen: SnapshotFacts[], rows: Row[], chan
       unmatched.delete(row);
       changes.seen.push({
         id: row.id,
+        instanceId,
         name: facts.name,
         createdAt: facts.createdAt,
         sizeBytes: facts.sizeBytes ?? null,
       });
       if (row.name !== facts.name) changes.renamed.push(row.id);
-      const news = row.name !== facts.name || row.status === SnapshotStatus.MISSING;
+      const settles = row.status === SnapshotStatus.MISSING || row.status === SnapshotStatus.CREATING;
+      const news = row.name !== facts.name || settles;
       if (news || (facts.sizeBytes ?? row.sizeBytes) !== row.sizeBytes) changes.touched.add(instanceId);
     }
     return row !== undefined;

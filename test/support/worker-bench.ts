@@ -52,7 +52,7 @@ export class WorkerBench {
   }
 
   async beginLook(): Promise<{ look: Look; seen: InstanceFacts[] }> {
-    const look = { engineId: this.engineId, at: await databaseTime(this.db) };
+    const look = { engineId: this.engineId, at: await databaseTime(this.db), atWork: new Set<string>(), restarted: false };
     const seen: InstanceFacts[] = [];
     for await (const facts of this.local.engine.instances(signal())) seen.push(facts);
     return { look, seen };
@@ -121,16 +121,18 @@ export class WorkerBench {
     return this.operation(operationId);
   }
 
-  /** Leaves it as a process does that dies in the step `act`, with this change of rows already made. */
+  /** Leaves it as a process does that dies in the step `act`, or right after it, with this change of rows already made. */
   async dieActing(
     operationId: string,
     input: OperationInput = {},
     change: (tx: EntityManager) => Promise<void> = () => Promise.resolve(),
+    last: 'act' | 'verify' = 'act',
   ): Promise<void> {
     const held = await claim(this.db, operationId, JOB);
     if (!held) throw new Error('the operation was not free');
     await beginStep(this.db, held, 'check');
     await beginStep(this.db, held, 'act', { input, change });
+    if (last === 'verify') await beginStep(this.db, held, 'verify');
   }
 
   private async accept(tx: EntityManager, kind: OperationKind, more: object): Promise<string> {

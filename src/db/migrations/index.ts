@@ -1,5 +1,9 @@
 import type { MigrationInterface } from 'typeorm';
 import { FirstTables1795300000000 } from './1795300000000-first-tables';
+import { WhatTheEngineWentThrough1795410000000 } from './1795410000000-what-the-engine-went-through';
 
 /** In order. A migration is never edited once it has landed. */
-export const migrations: (new () => MigrationInterface)[] = [FirstTables1795300000000];
+export const migrations: (new () => MigrationInterface)[] = [
+  FirstTables1795300000000,
+  WhatTheEngineWentThrough1795410000000,
+];

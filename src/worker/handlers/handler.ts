@@ -1,31 +1,36 @@
-/** What every handler is given and answers. A handler looks, acts, and looks again; it may run twice. */
+/** What every handler is given and answers. A handler may run twice, and be cut off anywhere. */
 import type { EntityManager } from 'typeorm';
-import type { Engine, InstanceFacts, SnapshotFacts, SnapshotRef } from '../../engine/engine';
+import type { EntityClass } from '../../db/rows';
+import type { Engine, InstanceRef, SnapshotFacts, SnapshotRef } from '../../engine/engine';
 import type { Instance } from '../../entities/instance';
-import type { Operation, OperationError, OperationInput } from '../../entities/operation';
+import type { Operation, OperationError } from '../../entities/operation';
 import type { Snapshot } from '../../entities/snapshot';
+import type { Note } from '../../services/operations';
+import type { Known } from '../decisions';
 
 export interface Work {
   operation: Operation;
   instance: Instance;
   /** The operation's snapshot; null when it has none, or it is gone. */
   snapshot: Snapshot | null;
-  /** The instance as the engine showed it a moment ago. */
-  facts: InstanceFacts;
   engine: Engine;
   /** Carries the total deadline; aborted also when the process stops. */
   signal: AbortSignal;
-  /** An earlier attempt got as far as acting, and nobody saw how that ended. */
-  actedBefore: boolean;
+  /** What earlier attempts left on record. */
+  known: Extract<Known, 'nothing' | 'interrupted' | 'success'>;
+  /** Where the instance stands, which may be elsewhere than its row says. */
+  at: InstanceRef;
   refTo: (snapshotName: string) => SnapshotRef;
-  /** Ends the running step and begins the next, recorded (with a note, or a change of rows) before this resolves. */
-  step: (
-    name: 'act' | 'verify',
-    also?: { input?: OperationInput; change?: (tx: EntityManager) => Promise<void> },
-  ) => Promise<void>;
-  /** Changes rows while the operation goes on, fenced like everything a worker writes. */
-  write: (change: (tx: EntityManager) => Promise<void>) => Promise<void>;
-  failure: (error: unknown, addition?: string) => OperationError;
+  /** A row as it is now. */
+  read: <T extends object>(entity: EntityClass<T>, id: string) => Promise<T | null>;
+  /** By the database's clock; false for null. */
+  isPast: (time: Date | null) => Promise<boolean>;
+  /** Ends the running step and begins the next; recorded before this resolves. */
+  step: (name: 'act' | 'verify', also?: Note) => Promise<void>;
+  /** Changes rows or the operation's input and items while it goes on. */
+  note: (note: Note) => Promise<void>;
+  /** An error as people see it; what may be asked for again by `retryOperation` can be said to be so. */
+  failure: (error: unknown, more?: { addition?: string; retryable?: boolean }) => OperationError;
 }
 
 export interface Outcome {

@@ -4,54 +4,69 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { EntityManager } from 'typeorm';
-import { EngineError } from '../../engine/engine';
-import { throwIfOpen } from '../transient';
+import { EngineError, type InstanceFacts } from '../../engine/engine';
+import { carryOut, type Conclusion } from '../carry-out';
+import { RESTORE, RESTORE_MEMORY, type Known } from '../decisions';
 import { isSame, type Handler, type Outcome, type Work } from './handler';
 
 const SETTLE_MS = 1000;
+/** Copying helpers of a dead engine write on without a trace; a second copy beside theirs is begun as late as is bearable. */
+const QUIET_LOOKS = 3;
 
 export const restore: Handler = async (work) => {
-  const { operation, snapshot, engine, signal, facts } = work;
+  const { operation, instance, engine, signal } = work;
   const memory = operation.input.restoreMemory === true;
-  if (work.actedBefore) {
-    const verdict = afterInterruption(work, memory);
-    if (verdict) return verdict;
-  }
   const ref = work.refTo(operation.snapshotName ?? '');
-  const found = snapshot && (await engine.findSnapshot(ref, signal));
-  if (!found || !isSame(snapshot, found)) return ended(work, gone());
-  await work.step('act', {
-    input: { generationBefore: facts.generation },
-    change: (tx) => setStatus(tx, operation.snapshotId, 'RESTORING'),
+  const conclusion = await carryOut(work, {
+    table: memory ? RESTORE_MEMORY : RESTORE,
+    quietLooks: QUIET_LOOKS,
+    look: (known) => look(work, known),
+    begin: ({ generation }) => ({
+      input: { generationBefore: generation },
+      change: (tx) => setStatus(tx, operation.snapshotId, 'RESTORING'),
+    }),
+    act: async (started) => {
+      try {
+        await engine.restoreSnapshot(ref, { memory }, signal, started);
+      } catch (error) {
+        // For a moment the engine takes processes that could not be restored for running ones.
+        if (memory) await pause(SETTLE_MS, undefined, { signal }).catch(() => undefined);
+        throw error;
+      }
+    },
   });
-  try {
-    await engine.restoreSnapshot(ref, { memory }, signal);
-  } catch (error) {
-    throwIfOpen(error, work.operation.attempts);
-    if (work.actedBefore && error instanceof EngineError && error.code === 'BUSY')
-      return ended(work, unknown('The engine may still be at it.'));
-    // A failed restore is not a no-op: the instance may be stopped, and its disk rolled back already.
-    return ended(work, error, await whatIsLeft(work));
-  }
-  await work.step('verify');
-  return ended(work, null);
+  return ended(work, instance.name, conclusion);
 };
 
-/** What an earlier attempt came to, where that can be told; null when the same restore must simply be done again. */
-function afterInterruption(work: Work, memory: boolean): Outcome | null {
-  const { generationBefore } = work.operation.input;
-  const { generation } = work.facts;
-  if (!generationBefore || !generation) return ended(work, unknown('This engine leaves no trace by which to tell.'));
-  if (generation === generationBefore) return null;
-  return memory
-    ? ended(work, unknown('The disk is that of the snapshot; whether its processes went on is not known.'))
-    : ended(work, null);
+async function look(work: Work, known: Known): Promise<readonly [keyof typeof RESTORE.nothing, InstanceFacts]> {
+  const { operation, snapshot, engine, signal, refTo, at } = work;
+  const facts = await engine.findInstance(at, signal);
+  if (facts?.uid !== at.uid) throw new EngineError('NOT_FOUND', 'The instance is no longer on the engine.');
+  const { generationBefore = null } = operation.input;
+  const isTold = generationBefore !== null && facts.generation !== null;
+  if (isTold && facts.generation !== generationBefore) return ['changed', facts];
+  if (known === 'nothing' || known === 'interrupted') {
+    const found = snapshot && (await engine.findSnapshot(refTo(operation.snapshotName ?? ''), signal));
+    if (!found || !isSame(snapshot, found)) return ['gone', facts];
+  }
+  return [isTold ? 'unchanged' : 'untold', facts];
 }
 
 /** The snapshot itself is only read by a restore: it stays good however the restore ended. */
-function ended(work: Work, cause: unknown, addition = ''): Outcome {
+function ended(work: Work, name: string, { verdict, seen, error }: Conclusion<InstanceFacts>): Outcome {
   const record = (tx: EntityManager) => setStatus(tx, work.operation.snapshotId, 'AVAILABLE');
-  return { error: cause === null ? null : work.failure(cause, addition), record };
+  if (verdict === 'succeeded') return { error: null, record };
+  const asked = work.operation.steps.some(({ name: step }) => step === 'act');
+  // A failed restore is not a no-op: the instance may be stopped, and its disk rolled back already.
+  const addition = asked ? `${name} is ${seen.status} now. ${diskOf(work, seen)}` : '';
+  const cause = verdict === 'unknown' ? unknown(asked) : (error ?? (asked ? vanished() : gone()));
+  return { error: work.failure(cause, { addition }), record };
+}
+
+function diskOf({ operation }: Work, { generation }: InstanceFacts): string {
+  const { generationBefore } = operation.input;
+  if (!generation || !generationBefore) return 'This engine leaves no trace that tells whether its disk was restored.';
+  return generation === generationBefore ? 'Its disk may be half restored.' : 'Its disk is that of the snapshot.';
 }
 
 async function setStatus(tx: EntityManager, snapshotId: string | null, status: string): Promise<void> {
@@ -61,19 +76,12 @@ async function setStatus(tx: EntityManager, snapshotId: string | null, status: s
   ]);
 }
 
-async function whatIsLeft({ engine, instance, facts, signal }: Work): Promise<string> {
-  // For a moment the engine takes processes that could not be restored for running ones.
-  await pause(SETTLE_MS, undefined, { signal }).catch(() => undefined);
-  const now = await engine.findInstance(instance, signal).catch(() => null);
-  if (!now) return '';
-  const disk =
-    now.generation === null
-      ? ''
-      : now.generation === facts.generation
-        ? ' Its disk may be half restored.'
-        : ' Its disk is that of the snapshot.';
-  return `The instance is ${now.status} now.${disk}`;
-}
-
 const gone = () => new EngineError('NOT_FOUND', 'The snapshot is no longer on the engine as it was.');
-const unknown = (why: string) => new EngineError('OUTCOME_UNKNOWN', `The restore was interrupted. ${why}`);
+const vanished = () => new EngineError('REJECTED', 'The engine reported success, but did not restore the instance.');
+const unknown = (asked: boolean) =>
+  new EngineError(
+    'OUTCOME_UNKNOWN',
+    asked
+      ? 'The restore was interrupted, and how it ended cannot be known.'
+      : 'The instance was restored since this was asked for, perhaps by this very operation. Nothing was done now.',
+  );
