@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EngineError, type Engine } from '../src/engine/engine';
 import { OperationKind } from '../src/entities/enums';
-import { CREATE, DELETE, RENAME, RESTORE, type Table } from '../src/worker/decisions';
+import { CREATE, DELETE, RENAME, RESTORE, type Table, type Verdict } from '../src/worker/decisions';
 import { runOperation } from '../src/worker/run';
 import { cache, find, signal } from './support/local-engine';
 import { JOB, WorkerBench } from './support/worker-bench';
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-const TABLES: Record<string, Table<string>> = { CREATE, RESTORE, DELETE, RENAME };
+const TABLES = { CREATE, RESTORE, DELETE, RENAME };
 
 test('the documented tables are those that decide', () => {
   const text = readFileSync(join(__dirname, '../docs/recovery.md'), 'utf8');
@@ -42,7 +42,7 @@ let count = 0;
 const fresh = (): string => `d-${(count += 1)}`;
 const instance = () => find(bench.local.engine, cache);
 
-const SITUATIONS: Record<string, () => Promise<Situation>> = {
+const SITUATIONS: Record<keyof typeof TABLES, () => Promise<Situation>> = {
   CREATE: async () => {
     const name = fresh();
     const made = await bench.pending(cache, name);
@@ -90,17 +90,18 @@ type Answer = (() => Promise<void>) | null;
 function asked(answer: Answer, blind: boolean): { engine: Engine; acts: () => number } {
   let acts = 0;
   const { engine } = bench.local;
-  const wrap = <A extends unknown[]>(act: (...args: A) => Promise<void>) => ({
-    value: async (...args: A) => {
+  type Act = 'createSnapshot' | 'restoreSnapshot' | 'deleteSnapshot' | 'renameSnapshot';
+  const wrap = (act: Act) => ({
+    value: async (...args: Parameters<Engine[Act]>) => {
       acts += 1;
-      await (answer ? answer() : act.apply(engine, args));
+      await (answer ? answer() : (engine[act] as (...given: typeof args) => Promise<void>).call(engine, ...args));
     },
   });
   const decorated = Object.create(engine, {
-    createSnapshot: wrap(engine.createSnapshot),
-    restoreSnapshot: wrap(engine.restoreSnapshot),
-    deleteSnapshot: wrap(engine.deleteSnapshot),
-    renameSnapshot: wrap(engine.renameSnapshot),
+    createSnapshot: wrap('createSnapshot'),
+    restoreSnapshot: wrap('restoreSnapshot'),
+    deleteSnapshot: wrap('deleteSnapshot'),
+    renameSnapshot: wrap('renameSnapshot'),
     findInstance: {
       value: async (...args: Parameters<Engine['findInstance']>) => {
         const facts = await engine.findInstance(...args);
@@ -143,13 +144,21 @@ async function prepare(
   };
 }
 
+interface Seen {
+  operation: object;
+  snapshot: unknown;
+  acts?: number;
+}
+
+const succeeded = (kind: string): Seen => ({
+  operation: { status: 'SUCCEEDED', error: null },
+  snapshot: kind === 'DELETE' ? null : expect.objectContaining({ status: 'AVAILABLE', error: null }),
+});
+
 /** What a verdict looks like from outside. */
-const OUTCOMES: Record<string, (kind: string) => { operation: object; snapshot: unknown; acts?: number }> = {
-  act: (kind) => ({ ...OUTCOMES.succeeded!(kind), acts: 1 }),
-  succeeded: (kind) => ({
-    operation: { status: 'SUCCEEDED', error: null },
-    snapshot: kind === 'DELETE' ? null : expect.objectContaining({ status: 'AVAILABLE', error: null }),
-  }),
+const OUTCOMES: Record<Verdict, (kind: string) => Seen> = {
+  act: (kind) => ({ ...succeeded(kind), acts: 1 }),
+  succeeded,
   refused: (kind) => ({
     operation: { status: 'FAILED', error: expect.not.objectContaining({ code: 'OUTCOME_UNKNOWN' }) },
     snapshot: kind === 'CREATE' ? null : expect.objectContaining({ status: 'AVAILABLE' }),
@@ -168,8 +177,8 @@ const OUTCOMES: Record<string, (kind: string) => { operation: object; snapshot: 
   }),
 };
 
-const rows = Object.entries(TABLES).flatMap(([kind, table]) =>
-  Object.entries(table).flatMap(([known, row]) =>
+const rows = (Object.keys(TABLES) as (keyof typeof TABLES)[]).flatMap((kind) =>
+  Object.entries<Record<string, Verdict>>(TABLES[kind] as Table<string>).flatMap(([known, row]) =>
     Object.entries(row)
       // Once the engine was asked, the snapshot may go: it is not looked for any more.
       .filter(([shows]) => !(kind === 'RESTORE' && shows === 'gone' && !['nothing', 'interrupted'].includes(known)))
@@ -178,11 +187,11 @@ const rows = Object.entries(TABLES).flatMap(([kind, table]) =>
 );
 
 test.each(rows)('%s: %s is known, %s is shown: %s', async (kind, known, shows, verdict) => {
-  const situation = await SITUATIONS[kind]!();
+  const situation = await SITUATIONS[kind]();
   const answer = await prepare(kind, known, situation, shows);
   const { engine, acts } = asked(answer, shows === 'untold');
   await runOperation({ ...bench.parts, engine }, situation.operationId, JOB, signal());
-  const expected = OUTCOMES[verdict]!(kind);
+  const expected = OUTCOMES[verdict](kind);
   expect(await bench.operation(situation.operationId)).toMatchObject(expected.operation);
   expect(await bench.snapshot(situation.snapshotId)).toEqual(expected.snapshot);
   if (answer === null) expect(acts()).toBe(expected.acts ?? 0);

@@ -288,7 +288,7 @@ function describeStories(way: IncusWay): void {
       try {
         const failed = await done(ops, 'restoreSnapshot', { snapshotId: snapshot?.id });
         expect(failed).toMatchObject({ status: 'FAILED', error: { code: 'ENGINE_ERROR' }, snapshot: { status: 'AVAILABLE' } }); // prettier-ignore
-        expect(failed.error?.message).toContain('The instance is STOPPED now. Its disk is that of the snapshot.');
+        expect(failed.error?.message).toContain('web-1 is STOPPED now. Its disk is that of the snapshot.');
         await shown(ops, 'web-1', ({ status }) => status === 'STOPPED');
       } finally {
         await mend?.();

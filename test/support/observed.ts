@@ -55,7 +55,12 @@ async function openLocal(options: TestAppOptions = {}): Promise<Observed> {
     },
     renameSnapshot: (instance, name, newName) =>
       rename(path(instance, 'snapshots', name), path(instance, 'snapshots', newName)),
-    deleteSnapshot: (instance, name) => rm(path(instance, 'snapshots', name), { recursive: true }),
+    deleteSnapshot: async (instance, name) => {
+      // Out of sight first: without its record a snapshot would look like another one of that name.
+      const aside = path(instance, `being-removed-${Date.now()}`);
+      await rename(path(instance, 'snapshots', name), aside);
+      await rm(aside, { recursive: true });
+    },
     snapshots: async (instance) => {
       const facts = await app.engine.findInstance(at(instance), AbortSignal.timeout(5_000));
       return (facts?.snapshots ?? []).map(({ name }) => name).sort();

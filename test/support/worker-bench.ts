@@ -52,7 +52,12 @@ export class WorkerBench {
   }
 
   async beginLook(): Promise<{ look: Look; seen: InstanceFacts[] }> {
-    const look = { engineId: this.engineId, at: await databaseTime(this.db), atWork: new Set<string>(), restarted: false };
+    const look = {
+      engineId: this.engineId,
+      at: await databaseTime(this.db),
+      atWork: new Set<string>(),
+      restarted: false,
+    };
     const seen: InstanceFacts[] = [];
     for await (const facts of this.local.engine.instances(signal())) seen.push(facts);
     return { look, seen };
