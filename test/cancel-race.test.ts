@@ -76,7 +76,10 @@ test('the same while the engine comes and goes, and attempts begin and are put b
   const flaky: typeof engine = Object.create(engine, {
     createSnapshot: {
       value: (...args: Parameters<typeof engine.createSnapshot>) => {
-        if (Math.random() < 0.7) throw new EngineError('UNAVAILABLE', 'Away.');
+        const chance = Math.random();
+        if (chance < 0.6) throw new EngineError('UNAVAILABLE', 'Away.');
+        // Nobody knows whether that began, so from then on it cannot be withdrawn.
+        if (chance < 0.7) throw new EngineError('OUTCOME_UNKNOWN', 'Cut off.');
         return engine.createSnapshot(...args);
       },
     },

@@ -34,7 +34,8 @@ export async function ended(client: TestClient, operationId: string, ms = 60_000
   );
 }
 
-type Mutation = 'createSnapshot' | 'restoreSnapshot' | 'deleteSnapshot' | 'renameSnapshot' | 'retryOperation';
+/** The mutations that start work on one snapshot. */
+export type Mutation = 'createSnapshot' | 'restoreSnapshot' | 'deleteSnapshot' | 'renameSnapshot' | 'retryOperation';
 
 /** Calls a mutation that starts work, and gives its payload. */
 export async function ask(client: TestClient, mutation: Mutation, input: object): Promise<any> {
