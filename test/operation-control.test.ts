@@ -107,6 +107,7 @@ describe('cancelOperation', () => {
     ['a rename: it is good', 'SNAPSHOT_RENAME', {}, { status: 'AVAILABLE' }, { status: 'AVAILABLE' }],
     ['a deletion: it is good', 'SNAPSHOTS_DELETE', {}, { status: 'DELETING' }, { status: 'AVAILABLE' }],
     ['a deletion of a suspect one: it is suspect', 'SNAPSHOTS_DELETE', {}, { ...suspect, status: 'DELETING' }, suspect],
+    ['a deletion of one that others take: it is being taken', 'SNAPSHOTS_DELETE', {}, { status: 'CREATING' }, { status: 'CREATING' }],
     ['a deletion of a missing one: it is missing', 'SNAPSHOTS_DELETE', {}, { status: 'MISSING' }, { status: 'MISSING' }],
   ])('leaves the snapshot as it was: %s', async (_, kind, input, snapshot, left) => {
     const instance = await buildInstance(app);

@@ -60,7 +60,7 @@ async function withdraw(tx: EntityManager, operation: Operation): Promise<void> 
   if (kind === OperationKind.SNAPSHOT_CREATE && input.replaces !== true) {
     await tx.query('delete from snapshots where id = $1', [snapshotId]);
   }
-  await tx.query(PUT_BACK, [[snapshotId, ...items.map((item) => item.snapshotId)]]);
+  await tx.query(PUT_BACK, [[snapshotId, ...items.map((item) => item.snapshotId)], ATTEMPTED[kind]]);
   await tx.query(WITHDRAW, [
     id,
     JSON.stringify(items.map((item) => (isFinal(item.status) ? item : { ...item, status: OperationStatus.CANCELLED }))),
@@ -68,6 +68,14 @@ async function withdraw(tx: EntityManager, operation: Operation): Promise<void> 
   ]);
   await announce(tx, `operation:${id}`, `instance:${instanceId}`);
 }
+
+/** The statuses that an attempt at each kind gives a snapshot. */
+const ATTEMPTED: Record<OperationKind, SnapshotStatus[]> = {
+  SNAPSHOT_CREATE: [SnapshotStatus.PENDING, SnapshotStatus.CREATING],
+  SNAPSHOT_RESTORE: [SnapshotStatus.RESTORING],
+  SNAPSHOT_RENAME: [],
+  SNAPSHOTS_DELETE: [SnapshotStatus.DELETING],
+};
 
 type Again = (
   tx: EntityManager,
@@ -98,7 +106,8 @@ const AGAIN: Record<OperationKind, Again> = {
     const instance = await findRow(tx, Instance, instanceId);
     if (!instance || snapshots.length === 0) throw nothingLeft();
     for (const snapshot of snapshots) refuse(obstacleToDelete(instance, snapshot));
-    const operation = await acceptDeletion(tx, instanceId, snapshots, { ...by(request, key), input });
+    const ifExpired = input.onlyIfExpired === true && { input: { onlyIfExpired: true } };
+    const operation = await acceptDeletion(tx, instanceId, snapshots, { ...by(request, key), ...ifExpired });
     return { snapshot: snapshots.length === 1 ? (snapshots[0] ?? null) : null, operation };
   },
 };
@@ -121,7 +130,7 @@ const LOCK = (columns: string) => `select ${columns} from operations o where id 
 /** One that carries an error is suspect; without one it was good. */
 const PUT_BACK = `
 update snapshots set status = case when error is null then 'AVAILABLE' else 'ERROR' end
-where id = any($1) and status in ('PENDING', 'CREATING', 'RESTORING', 'DELETING')`;
+where id = any($1) and status = any($2)`;
 
 const WITHDRAW = `
 update operations set status = 'CANCELLED', finished_at = clock_timestamp(), waiting_reason = null, items = $2, steps = $3
