@@ -18,12 +18,14 @@ import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
 import type { Surroundings } from './resolvers/context';
+import { OperationResolver } from './resolvers/operation.resolver';
 import { SessionResolver } from './resolvers/session.resolver';
 import { SnapshotResolver } from './resolvers/snapshot.resolver';
 import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
 import { MAX_BODY_BYTES, startServer } from './server';
 import { Engines } from './services/engines';
+import { Operations } from './services/operation-wishes';
 import { SnapshotDeletion } from './services/snapshot-deletion';
 import { Snapshots } from './services/snapshots';
 import { Users } from './services/users';
@@ -153,6 +155,7 @@ async function serve(
   const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
+    [OperationResolver, new OperationResolver(new Operations(db))],
     [SessionResolver, new SessionResolver(new Sessions(db, tokens))],
     [SnapshotResolver, new SnapshotResolver(snapshots, deletion)],
     [UserResolver, new UserResolver(users)],

@@ -1,14 +1,16 @@
-import { startTestApp, type TestApp, type TestClient } from './support/app';
-import { buildInstance, buildSnapshot, hold, missingId } from './support/rows';
-import { ask, done, ended, instanceId } from './support/stories';
+import { startTestApp, TestClient, type TestApp } from './support/app';
+import { cleanUp, freshFolder, startProgram } from './support/program';
+import { buildInstance, buildOperation, buildSnapshot, hold, missingId } from './support/rows';
+import { ask, done, ended, instanceId, type Mutation } from './support/stories';
 import { until } from './support/until';
 
+const JWT_SECRET = 'a secret of more than thirty-two characters';
 let app: TestApp;
 let ops: TestClient;
 let cache: string;
 
 beforeAll(async () => {
-  app = await startTestApp();
+  app = await startTestApp({ env: { JWT_SECRET } });
   ops = await app.as('ops');
   cache = await instanceId(ops, 'cache-1');
 });
@@ -137,4 +139,97 @@ test('deleteSnapshots repeats with the results of every id, whatever was given a
     [snapshotIds[3], 'INSTANCE_BUSY'],
   ]); // prettier-ignore
   expect(await send()).toEqual({ ...first, replayed: true });
+});
+
+describe('fifty requests at once under one key, to two processes', () => {
+  const clients: TestClient[] = [];
+  beforeAll(async () => {
+    const { url, migrationUrl } = app.database;
+    const env = { DATABASE_URL: url, DATABASE_MIGRATION_URL: migrationUrl, JWT_SECRET, KEYFRAME_DATA_DIR: await freshFolder() }; // prettier-ignore
+    const second = await startProgram(env, '--role', 'api').ready();
+    clients.push(ops, new TestClient(second, ops.token, null));
+  }, 120_000);
+  afterAll(cleanUp);
+
+  let count = 0;
+  const crowd = (input: (index: number) => object): [TestClient, object][] => {
+    const idempotencyKey = `crowd-${(count += 1)}`;
+    return Array.from({ length: 50 }, (_, index) => [clients[index % 2] ?? ops, { ...input(index), idempotencyKey }]);
+  }; // prettier-ignore
+  const askAll = (mutation: Mutation, input: (index: number) => object): Promise<any[]> =>
+    Promise.all(crowd(input).map(([client, each]) => ask(client, mutation, each)));
+  const operationsOf = async (instance: string): Promise<number> =>
+    (await ops.query('query ($id: ID!) { instance(id: $id) { operations { totalCount } } }', { id: instance })).instance.operations.totalCount; // prettier-ignore
+
+  /** One was accepted, and 49 are told the same again. */
+  function expectOne(answers: any[]): any {
+    expect(answers.flatMap(codes)).toEqual([]);
+    expect(answers.filter(({ replayed }) => replayed === false)).toHaveLength(1);
+    expect(answers.filter(({ replayed }) => replayed === true)).toHaveLength(49);
+    return answers.find(({ replayed }) => !replayed);
+  }
+
+  test('one operation is started on one snapshot, whichever the mutation', async () => {
+    const instance = await instanceId(ops, 'web-1');
+    let snapshotId = '';
+    const failed = await buildOperation(app, instance, {
+      status: 'FAILED', created_at: new Date(), finished_at: new Date(), snapshot_name: 'crowd-again', error: { code: 'STORAGE_FULL', retryable: true }, input: { stateful: false },
+    }); // prettier-ignore
+    const wishes: [Mutation, () => object][] = [
+      ['createSnapshot', () => ({ instanceId: instance, name: 'crowd' })],
+      ['restoreSnapshot', () => ({ snapshotId, restoreMemory: false })],
+      ['renameSnapshot', () => ({ snapshotId, name: 'crowd-2' })],
+      ['deleteSnapshot', () => ({ snapshotId })],
+      ['retryOperation', () => ({ operationId: failed })],
+    ];
+    for (const [mutation, input] of wishes) {
+      const before = await operationsOf(instance);
+      const answers = await askAll(mutation, input);
+      const first = expectOne(answers);
+      expect([mutation, ...new Set(answers.map(({ operation }) => operation.id))]).toEqual([mutation, first.operation.id]);
+      // A repeat that comes when the snapshot is deleted already is told of none.
+      for (const { snapshot } of answers) expect([first.snapshot.id, undefined]).toContain(snapshot?.id);
+      if (mutation !== 'deleteSnapshot') expect(answers.every(({ snapshot }) => snapshot)).toBe(true);
+      snapshotId ||= first.snapshot.id;
+      expect(await ended(ops, first.operation.id)).toMatchObject({ status: 'SUCCEEDED' });
+      expect([mutation, await operationsOf(instance)]).toEqual([mutation, before + 1]);
+    }
+  }, 120_000); // prettier-ignore
+
+  test('deleteSnapshots is accepted once, and its results are told again', async () => {
+    const instances = [await buildInstance(app), await buildInstance(app)];
+    const snapshotIds = await Promise.all(instances.map((instance) => buildSnapshot(app, instance)));
+    const query = `mutation ($input: DeleteSnapshotsInput!) { deleteSnapshots(input: $input) { replayed operations { id }
+      userErrors { code } results { snapshotId operation { id } userErrors { code } } } }`;
+    const requests = crowd(() => ({ snapshotIds: [...snapshotIds, 'nonsense'] }));
+    const answers = await Promise.all(requests.map(async ([client, input]) => (await client.query(query, { input })).deleteSnapshots)); // prettier-ignore
+    const first = expectOne(answers);
+    expect(first.operations).toHaveLength(2);
+    for (const answer of answers) expect({ ...answer, replayed: false }).toEqual(first);
+    expect(await Promise.all(instances.map(operationsOf))).toEqual([1, 1]);
+  }, 120_000);
+
+  test('with several inputs exactly one is accepted; the others are told so', async () => {
+    const instance = await instanceId(ops, 'web-1');
+    const before = await operationsOf(instance);
+    const answers = await askAll('createSnapshot', (index) => ({ instanceId: instance, name: `differs-${index % 5}` }));
+    const [first, ...more] = answers.filter(({ replayed }) => replayed === false);
+    expect([first.userErrors, more]).toEqual([[], []]);
+    answers.forEach((answer, index) => {
+      const same = first.operation.id === answer.operation?.id;
+      expect({ same, codes: codes(answer) }).toEqual(`differs-${index % 5}` === first.snapshot.name ? { same: true, codes: [] } : { same: false, codes: ['IDEMPOTENCY_KEY_REUSED'] }); // prettier-ignore
+    });
+    await ended(ops, first.operation.id);
+    expect(await operationsOf(instance)).toBe(before + 1);
+  }, 120_000);
+
+  test('while it is refused the key stays free, and every one is told why', async () => {
+    const instance = await buildInstance(app);
+    const held = await hold(app, instance);
+    const answers = await askAll('createSnapshot', () => ({ instanceId: instance, name: 'refused' }));
+    expect(new Set(answers.map((each) => codes(each).join()))).toEqual(new Set(['INSTANCE_BUSY']));
+    await held.release();
+    const later = { instanceId: instance, name: 'refused', idempotencyKey: `crowd-${count}` };
+    expect(await ask(ops, 'createSnapshot', later)).toMatchObject({ replayed: false, userErrors: [] });
+  }, 120_000);
 });

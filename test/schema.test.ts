@@ -65,6 +65,8 @@ Mutation.deleteSnapshot(input: DeleteSnapshotInput!): DeleteSnapshotPayload!
 Mutation.deleteSnapshots(input: DeleteSnapshotsInput!): DeleteSnapshotsPayload!
 Mutation.renameSnapshot(input: RenameSnapshotInput!): RenameSnapshotPayload!
 Mutation.updateSnapshot(input: UpdateSnapshotInput!): UpdateSnapshotPayload!
+Mutation.cancelOperation(input: CancelOperationInput!): CancelOperationPayload!
+Mutation.retryOperation(input: RetryOperationInput!): RetryOperationPayload!
 Mutation.changePassword(input: ChangePasswordInput!): ChangePasswordPayload!
 Mutation.createUser(input: CreateUserInput!): CreateUserPayload!
 Mutation.updateUser(input: UpdateUserInput!): UpdateUserPayload!
@@ -90,6 +92,10 @@ DeleteSnapshotPayload operation replayed userErrors
 DeleteSnapshotsPayload operations results replayed userErrors
 RenameSnapshotPayload snapshot operation replayed userErrors
 UpdateSnapshotPayload snapshot userErrors
+CancelOperationInput operationId
+RetryOperationInput operationId idempotencyKey
+CancelOperationPayload operation userErrors
+RetryOperationPayload snapshot operation replayed userErrors
 ChangePasswordInput currentPassword newPassword
 UpdateUserInput role status displayName
 AssignInstanceInput userId instanceId

@@ -59,6 +59,9 @@ export class OperationItem {
 /** What a handler needs besides the rows: the wish, in the operation's own words. */
 export interface OperationInput {
   stateful?: boolean;
+  /** Of a creation: what the snapshot's row held when it was accepted, should the row be gone when it is asked for again. */
+  description?: string;
+  expiresAt?: string;
   restoreMemory?: boolean;
   newName?: string;
   /** Of a deletion because of expiry: what expires no longer is spared. */

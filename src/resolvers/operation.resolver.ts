@@ -1,21 +1,28 @@
 /** Operations: work that was accepted, followed until it is done. */
-import { Arg, Args, Ctx, FieldResolver, ID, Int, Query, Resolver, Root, Subscription } from 'type-graphql';
+import { Arg, Args, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
 import { Auth } from '../auth/directives';
-import { OperationStatus, Role } from '../entities/enums';
+import { Role } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import { Operation, OperationItem } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { User } from '../entities/user';
 import { INSTANCES, OPERATIONS, SNAPSHOTS } from '../read/lists';
 import type { Connection } from '../read/reads';
+import type { Operations } from '../services/operation-wishes';
+import { isFinal, obstacleToCancel } from '../services/permissions';
 import { OperationConnection } from './connections';
 import type { Context } from './context';
 import { follow } from './follow';
 import { idOf, toGlobalId } from './global-id';
 import { OperationsArgs } from './instance.resolver';
+import { CancelOperationInput, RetryOperationInput } from './operation.inputs';
+import { CancelOperationPayload, RetryOperationPayload } from './operation.payloads';
+import { answer } from './user-errors';
 
 @Resolver(() => Operation)
 export class OperationResolver {
+  constructor(private readonly operations: Operations) {}
+
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Query(() => Operation, { nullable: true, description: 'One operation; null when it is hidden or missing.' })
   async operation(
@@ -27,8 +34,11 @@ export class OperationResolver {
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
-  @Query(() => OperationConnection, { description: 'The operations on every instance you may see, newest first.' })
-  async operations(
+  @Query(() => OperationConnection, {
+    name: 'operations',
+    description: 'The operations on every instance you may see, newest first.',
+  })
+  async operationList(
     @Ctx() { reads }: Context,
     @Args(() => OperationsArgs) args: OperationsArgs,
   ): Promise<Connection<Operation>> {
@@ -51,6 +61,33 @@ export class OperationResolver {
     return operation;
   }
 
+  @Auth(Role.OPERATIONS, Role.ADMIN)
+  @Mutation(() => CancelOperationPayload, {
+    description: 'Withdraws work that is QUEUED and of which nothing was begun, so that nothing of it is done.',
+  })
+  cancelOperation(
+    @Ctx() context: Context,
+    @Arg('input', () => CancelOperationInput, { description: 'The wish.' }) input: CancelOperationInput,
+  ): Promise<CancelOperationPayload> {
+    return answer(context, async () => ({
+      operation: await this.operations.cancel(context.request, { operationId: idOf('Operation', input.operationId) }),
+    }));
+  }
+
+  @Auth(Role.OPERATIONS, Role.ADMIN)
+  @Mutation(() => RetryOperationPayload, {
+    description:
+      'Asks for the work of an operation that did not succeed once again, as it was wished for: judged anew, by a new operation.',
+  })
+  retryOperation(
+    @Ctx() context: Context,
+    @Arg('input', () => RetryOperationInput, { description: 'The wish.' }) input: RetryOperationInput,
+  ): Promise<RetryOperationPayload> {
+    return answer(context, () =>
+      this.operations.retry(context.request, { ...input, operationId: idOf('Operation', input.operationId) }),
+    );
+  }
+
   @FieldResolver(() => ID, { description: 'Opaque, global id.' })
   id(@Root() operation: Operation): string {
     return toGlobalId('Operation', operation.id);
@@ -66,7 +103,7 @@ export class OperationResolver {
     description: 'Items that are done, in percent, for work on several; null otherwise: engines tell no progress.',
   })
   progressPercent(@Root() { items }: Operation): number | null {
-    const ended = items.filter(({ status }) => ENDED.includes(status)).length;
+    const ended = items.filter(({ status }) => isFinal(status)).length;
     return items.length > 1 ? Math.floor((100 * ended) / items.length) : null;
   }
 
@@ -89,8 +126,8 @@ export class OperationResolver {
   }
 
   @FieldResolver(() => Boolean, { description: 'Whether it could still be withdrawn.' })
-  cancellable(): boolean {
-    return false;
+  cancellable(@Root() operation: Operation): boolean {
+    return obstacleToCancel(operation) === null;
   }
 
   @FieldResolver(() => String, {
@@ -110,6 +147,4 @@ export class OperationItemResolver {
   }
 }
 
-const ENDED = [OperationStatus.SUCCEEDED, OperationStatus.FAILED, OperationStatus.CANCELLED];
-
-const isDone = (operation: Operation) => ENDED.includes(operation.status);
+const isDone = (operation: Operation) => isFinal(operation.status);

@@ -3,7 +3,8 @@ import { PageArgs } from './connections';
 import { OrderDirection, SnapshotFilter, SnapshotOrder, SnapshotOrderField } from './filters.inputs';
 import { DateTimeOrDuration } from './scalars';
 
-const IDEMPOTENCY_KEY = {
+/** The same on every mutation that starts work. */
+export const IDEMPOTENCY_KEY = {
   nullable: true,
   description:
     'A key of yours, 1 to 200 characters, kept for 24 hours: a repeat with the same input answers the first result.',

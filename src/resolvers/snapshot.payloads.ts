@@ -3,8 +3,9 @@ import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { Payload, UserError } from './user-errors';
 
+/** What is answered by mutations that start work on one snapshot. */
 @ObjectType()
-abstract class AcceptedPayload extends Payload {
+export abstract class AcceptedPayload extends Payload {
   @Field(() => Snapshot, { nullable: true, description: 'The snapshot; null when refused, or gone since (a replay).' })
   snapshot: Snapshot | null;
 

@@ -180,7 +180,8 @@ async function unfinished(tx: EntityManager, instanceId: string): Promise<Operat
   return operation;
 }
 
-function closeSteps(steps: OperationStep[], status: OperationStatus, now: Date): OperationStep[] {
+/** The steps with the one that still runs ended. */
+export function closeSteps(steps: OperationStep[], status: OperationStatus, now: Date): OperationStep[] {
   return steps.map((step) => (step.finishedAt ? step : { ...step, status, finishedAt: now }));
 }
 

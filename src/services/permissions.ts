@@ -2,12 +2,17 @@
  * Whether something can be done now, and why not: the same functions refuse a mutation and fill `viewerPermissions`.
  * Roles are not their business; the schema's directives say who may.
  */
-import { InstanceStatus, SnapshotStatus } from '../entities/enums';
+import { InstanceStatus, OperationStatus, SnapshotStatus } from '../entities/enums';
 import type { Instance } from '../entities/instance';
 import type { Operation } from '../entities/operation';
 import type { Snapshot } from '../entities/snapshot';
 import { AppError, UserErrorCode } from '../errors';
 import { canActOn } from './names';
+
+/** Throws what stands in the way. */
+export function refuse(obstacle: AppError | null): void {
+  if (obstacle) throw obstacle;
+}
 
 const AT_REST = [InstanceStatus.RUNNING, InstanceStatus.STOPPED, InstanceStatus.ERROR];
 
@@ -48,10 +53,12 @@ export function obstacleToRestore(instance: Instance, snapshot: Snapshot): AppEr
   const obstacle = obstacleToRestoreAny(instance) ?? obstacleOfName(snapshot);
   if (obstacle) return obstacle;
   if (snapshot.status === SnapshotStatus.AVAILABLE) return null;
+  // One that is being taken anew still holds the error that it had.
+  const remediation = snapshot.status === SnapshotStatus.ERROR ? snapshot.error?.remediation : null;
   return new AppError(
     UserErrorCode.SNAPSHOT_NOT_READY,
     `${snapshot.name} is ${snapshot.status}, and only an AVAILABLE snapshot is known to be complete.`,
-    { remediation: snapshot.error?.remediation ?? 'Wait until it is AVAILABLE, or choose another snapshot.' },
+    { remediation: remediation ?? 'Wait until it is AVAILABLE, or choose another snapshot.' },
   );
 }
 
@@ -68,6 +75,34 @@ export function obstacleToRename(instance: Instance, snapshot: Snapshot): AppErr
   return new AppError(
     UserErrorCode.SNAPSHOT_NOT_READY,
     `${snapshot.name} is ${snapshot.status}; only an AVAILABLE snapshot can be renamed.`,
+  );
+}
+
+/** Why an operation cannot be withdrawn any more. A step `act` tells that the engine was asked, or is about to be. */
+export function obstacleToCancel({ status, steps }: Operation): AppError | null {
+  const because = (message: string, remediation?: string) =>
+    new AppError(UserErrorCode.OPERATION_NOT_CANCELLABLE, message, {
+      field: ['operationId'],
+      ...(remediation && { remediation }),
+    });
+  if (isFinal(status)) return because(`It has ended already: it is ${status}.`);
+  if (status === OperationStatus.RUNNING) return because('It is being worked on.', 'Wait until it is done.');
+  if (!steps.some(({ name }) => name === 'act')) return null;
+  return because('The engine was asked already, and may have begun.', 'Wait until it is done; it goes on by itself.');
+}
+
+/** Why an operation that was asked for cannot be asked for again. */
+export function obstacleToRetry({ status, error }: Operation): AppError | null {
+  const because = (message: string, remediation: string) =>
+    new AppError(UserErrorCode.OPERATION_NOT_RETRYABLE, message, { field: ['operationId'], remediation });
+  if (!isFinal(status)) {
+    return because('It has not ended.', 'Wait until it is done; what cannot begin yet is tried again by itself.');
+  }
+  if (status === OperationStatus.SUCCEEDED) return because('It has succeeded.', 'Ask for new work, if you want more.');
+  if (!error || error.retryable) return null;
+  return because(
+    `Asking again would not help. ${error.message}`,
+    error.remediation ?? 'Look at the instance and its snapshots, then ask for new work.',
   );
 }
 
@@ -97,3 +132,7 @@ function obstacleOfName(snapshot: Snapshot): AppError | null {
     { remediation: 'Ask whoever runs the engine to rename or delete it there.' },
   );
 }
+
+/** Whether an operation, or an item, of this status has ended. */
+export const isFinal = (status: OperationStatus) =>
+  status !== OperationStatus.QUEUED && status !== OperationStatus.RUNNING;

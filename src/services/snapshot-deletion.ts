@@ -4,14 +4,13 @@ import { v7 as uuidv7 } from 'uuid';
 import type { Request } from '../auth/actor';
 import { columnsOf, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
-import { OperationKind } from '../entities/enums';
 import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { AppError, UserErrorCode } from '../errors';
 import { once } from './idempotency';
-import { accept, type Work } from './operations';
 import { obstacleToDelete } from './permissions';
-import { itemOf, visibleSnapshot } from './snapshot-rows';
+import { visibleSnapshot } from './snapshot-rows';
+import { acceptDeletion, by } from './snapshot-wishes';
 
 export const MAX_SNAPSHOT_IDS = 100;
 
@@ -84,7 +83,7 @@ export class SnapshotDeletion {
           [ids],
         );
         if (snapshots.length > 0)
-          await this.acceptFor(tx, instanceId, snapshots, {
+          await acceptDeletion(tx, instanceId, snapshots, {
             actorId: null,
             correlationId: uuidv7(),
             input: { onlyIfExpired: true },
@@ -105,13 +104,8 @@ export class SnapshotDeletion {
     // In one order everywhere, so that two requests for the same instances cannot block each other.
     for (const [instanceId, entries] of [...wanted].sort(([a], [b]) => (a < b ? -1 : 1))) {
       const snapshots = [...new Map(entries.map(({ snapshot }) => [snapshot.id, snapshot])).values()];
-      const by = {
-        actorId: request.actor.userId,
-        correlationId: request.correlationId,
-        idempotencyKey: wish.idempotencyKey,
-      };
       try {
-        const operation = await this.acceptFor(tx, instanceId, snapshots, by);
+        const operation = await acceptDeletion(tx, instanceId, snapshots, by(request, wish));
         for (const { result } of entries) result.operation = operation;
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
@@ -137,23 +131,6 @@ export class SnapshotDeletion {
       result.errors.push(error);
       return null;
     }
-  }
-
-  private acceptFor(
-    tx: EntityManager,
-    instanceId: string,
-    snapshots: Snapshot[],
-    by: Pick<Work, 'actorId' | 'correlationId' | 'idempotencyKey' | 'input'>,
-  ): Promise<Operation> {
-    const [only] = snapshots;
-    const one = snapshots.length === 1 && only ? { snapshotId: only.id, snapshotName: only.name } : {};
-    return accept(tx, {
-      kind: OperationKind.SNAPSHOTS_DELETE,
-      instanceId,
-      ...one,
-      items: snapshots.map(itemOf),
-      ...by,
-    });
   }
 
   private async replay(tx: EntityManager, { snapshots }: DeleteSnapshots, kept: Kept): Promise<DeletionResult[]> {

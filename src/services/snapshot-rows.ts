@@ -3,9 +3,7 @@ import type { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import type { Request } from '../auth/actor';
 import { columnsOf, findRow, queryEntities } from '../db/rows';
-import { OperationStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
-import type { OperationItem } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { AppError, notFound, UserErrorCode } from '../errors';
 import { SNAPSHOTS, type Listing } from '../read/lists';
@@ -21,11 +19,6 @@ export async function visibleSnapshot(
   const instance = await findRow(tx, Instance, snapshot.instanceId);
   if (!instance) throw new Error('a snapshot without its instance');
   return { snapshot, instance };
-}
-
-/** One item of an operation that deletes. */
-export function itemOf(snapshot: Snapshot): OperationItem {
-  return { snapshotId: snapshot.id, snapshotName: snapshot.name, status: OperationStatus.QUEUED, error: null };
 }
 
 /** A row the actor may see; NOT_FOUND otherwise. */
@@ -67,6 +60,25 @@ export async function insertPending(
   throw new AppError(UserErrorCode.INSTANCE_BUSY, 'The name was in use a moment ago.', { remediation: 'Ask again.' });
 }
 
+/**
+ * The row of a snapshot that is half made, to be taken anew: it stays the same one, as its wish is. Its error is kept, so that
+ * it is as suspect as before when the work is withdrawn; time and sight of what is left tell that from another of this name.
+ */
+export async function takeAnew(
+  tx: EntityManager,
+  { actor }: Request,
+  { id }: Snapshot,
+  operationId: string,
+): Promise<Snapshot> {
+  const [snapshot] = await queryEntities(tx, Snapshot, TAKE_ANEW(columnsOf(tx, Snapshot, 's')), [
+    id,
+    actor.userId,
+    operationId,
+  ]);
+  if (snapshot) return snapshot;
+  throw new AppError(UserErrorCode.INSTANCE_BUSY, 'The snapshot changed a moment ago.', { remediation: 'Ask again.' });
+}
+
 /** The snapshot that bears a name within its instance. */
 export async function named(tx: EntityManager, instanceId: string, name: string): Promise<Snapshot | undefined> {
   const [existing] = await queryEntities(
@@ -93,5 +105,12 @@ with s as (
     created_by_operation_id, status, origin, created_at)
   values ($1, $2, $3, $4, $5, $6, $7, $8, 'PENDING', 'MANUAL', now())
   on conflict (instance_id, name) where status <> 'MISSING' do nothing
+  returning *
+) select ${columns} from s`;
+
+const TAKE_ANEW = (columns: string) => `
+with s as (
+  update snapshots set status = 'PENDING', created_by_id = $2, created_by_operation_id = $3
+  where id = $1 and status = 'ERROR'
   returning *
 ) select ${columns} from s`;

@@ -3,13 +3,15 @@ import { allRows, missingId, told, type World } from './access-world';
 import type { GraphqlResponse, TestClient } from './app';
 import { instanceId } from './stories';
 
-const MUTATIONS: Record<string, (of: { instance: string; snapshot: string }) => string> = {
+const MUTATIONS: Record<string, (of: { instance: string; snapshot: string; operation: string }) => string> = {
   createSnapshot: ({ instance }) => `createSnapshot(input: { instanceId: "${instance}", name: "refused" }) { userErrors { message } }`,
   restoreSnapshot: ({ snapshot }) => `restoreSnapshot(input: { snapshotId: "${snapshot}" }) { userErrors { message } }`,
   deleteSnapshot: ({ snapshot }) => `deleteSnapshot(input: { snapshotId: "${snapshot}" }) { userErrors { message } }`,
   deleteSnapshots: ({ snapshot }) => `deleteSnapshots(input: { snapshotIds: ["${snapshot}"] }) { userErrors { message } }`,
   renameSnapshot: ({ snapshot }) => `renameSnapshot(input: { snapshotId: "${snapshot}", name: "refused" }) { userErrors { message } }`,
   updateSnapshot: ({ snapshot }) => `updateSnapshot(input: { snapshotId: "${snapshot}", description: "refused" }) { userErrors { message } }`,
+  cancelOperation: ({ operation }) => `cancelOperation(input: { operationId: "${operation}" }) { userErrors { message } }`,
+  retryOperation: ({ operation }) => `retryOperation(input: { operationId: "${operation}" }) { userErrors { message } }`,
 }; // prettier-ignore
 
 const CREATE = 'createSnapshot(input: { instanceId: "x", name: "refused" }) { replayed }';
@@ -63,12 +65,15 @@ function describeRefusedMutations(world: () => World): void {
       const { app, callers, real } = world();
       const { assigned: alice, stranger: bob, operations: ops } = callers;
       const build1 = await instanceId(bob, 'build-1');
-      const { snapshots } = await ops.query('{ snapshots(filter: { name: { eq: "clean" } }) { nodes { id } } }');
+      const { snapshots } = await ops.query(
+        '{ snapshots(filter: { name: { eq: "clean" } }) { nodes { id createdByOperation { id } } } }',
+      );
+      const [clean] = snapshots.nodes;
       const targets = [
-        { instance: real['instance'] ?? '', snapshot: real['snapshot'] ?? '' },
-        { instance: build1, snapshot: snapshots.nodes[0].id },
-        { instance: missingId('Instance'), snapshot: missingId('Snapshot') },
-        { instance: 'malformed', snapshot: 'malformed' },
+        { instance: real['instance'] ?? '', snapshot: real['snapshot'] ?? '', operation: real['operation'] ?? '' },
+        { instance: build1, snapshot: clean.id, operation: clean.createdByOperation.id },
+        { instance: missingId('Instance'), snapshot: missingId('Snapshot'), operation: missingId('Operation') },
+        { instance: 'malformed', snapshot: 'malformed', operation: 'malformed' },
       ];
       const before = await allRows(app);
       for (const target of targets) {

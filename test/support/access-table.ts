@@ -36,6 +36,8 @@ export const ROOTS = `
   Mutation.deleteSnapshots      | input: { snapshotIds: [$snapshot] }                                | 401       | 403      | 403      | answer     | answer
   Mutation.renameSnapshot       | input: { snapshotId: $snapshot, name: "renamed-by-nobody" }        | 401       | 403      | 403      | answer     | answer
   Mutation.updateSnapshot       | input: { snapshotId: $snapshot, description: "changed by nobody" } | 401       | 403      | 403      | answer     | answer
+  Mutation.cancelOperation      | input: { operationId: $operation }                                 | 401       | 403      | 403      | answer     | answer
+  Mutation.retryOperation       | input: { operationId: $operation }                                 | 401       | 403      | 403      | answer     | answer
   Mutation.createUser           | input: { email: "no address", role: ADMIN }                        | 401       | 403      | 403      | 403        | answer
   Mutation.updateUser           | input: { userId: $user, role: ADMIN }                              | 401       | 403      | 403      | 403        | answer
   Mutation.removeUser           | input: { userId: $user }                                           | 401       | 403      | 403      | 403        | answer
@@ -100,6 +102,8 @@ export const FIELDS = `
   DeleteSnapshotResult         | all                    | snapshotId operation userErrors
   RenameSnapshotPayload        | all                    | snapshot operation replayed userErrors
   UpdateSnapshotPayload        | all                    | snapshot userErrors
+  CancelOperationPayload       | all                    | operation userErrors
+  RetryOperationPayload        | all                    | snapshot operation replayed userErrors
   CreateUserPayload            | all                    | user oneTimePassword userErrors
   UpdateUserPayload            | all                    | user userErrors
   RemoveUserPayload            | all                    | user userErrors

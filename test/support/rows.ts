@@ -50,6 +50,22 @@ export async function buildSnapshot({ db }: TestApp, instance: string, columns: 
   return toGlobalId('Snapshot', id);
 }
 
+/** An operation that no worker takes up: it is one of tomorrow, so that nobody wonders what became of its job. */
+export async function buildOperation({ db }: TestApp, instance: string, columns: object = {}): Promise<string> {
+  const id = uuidv7();
+  const tomorrow = new Date(Date.now() + 86_400_000);
+  await insert(db, 'operations', {
+    id,
+    kind: 'SNAPSHOT_CREATE',
+    status: 'QUEUED',
+    instance_id: uuidOf(instance),
+    correlation_id: id,
+    created_at: tomorrow,
+    ...columns,
+  });
+  return toGlobalId('Operation', id);
+}
+
 /** Keeps an instance busy with an operation that no worker takes up, until the returned function is called. */
 export async function hold({ db }: TestApp, instance: string): Promise<{ id: string; release: () => Promise<void> }> {
   const id = uuidv7();

@@ -34,7 +34,8 @@ export async function ended(client: TestClient, operationId: string, ms = 60_000
   );
 }
 
-type Mutation = 'createSnapshot' | 'restoreSnapshot' | 'deleteSnapshot' | 'renameSnapshot';
+/** The mutations that start work on one snapshot. */
+export type Mutation = 'createSnapshot' | 'restoreSnapshot' | 'deleteSnapshot' | 'renameSnapshot' | 'retryOperation';
 
 /** Calls a mutation that starts work, and gives its payload. */
 export async function ask(client: TestClient, mutation: Mutation, input: object): Promise<any> {
@@ -48,6 +49,14 @@ export async function ask(client: TestClient, mutation: Mutation, input: object)
     { input },
   );
   return data[mutation];
+}
+
+/** Withdraws an operation, and gives the payload. */
+export async function cancel(client: TestClient, operationId: string): Promise<any> {
+  const query = `mutation ($input: CancelOperationInput!) { cancelOperation(input: $input) {
+    operation { ${OPERATION} done cancellable waitingReason startedAt finishedAt }
+    userErrors { code message field remediation } } }`;
+  return (await client.query(query, { input: { operationId } })).cancelOperation;
 }
 
 /** Asks, and waits for the end; throws when refused. Asks again while the instance is busy. */
