@@ -5,7 +5,6 @@ import {
   type EngineFacts,
   type Hint,
   type InstanceFacts,
-  type InstanceRef,
   type SnapshotFacts,
   type SnapshotRef,
   type Started,
@@ -13,32 +12,30 @@ import {
 import { IncusClient, type Write } from './incus-client';
 import { endpointsOf, type IncusOptions } from './incus-connect';
 import { unavailable, unknownOutcome } from './incus-errors';
-import { hintsOf, placesAtWork, watchEvents } from './incus-events';
+import { hintsOf, watchEvents } from './incus-events';
 import {
   engineFacts,
   instanceFacts,
-  instanceUid,
   list,
   serverFacts,
   snapshotFacts,
   text,
   wire,
   type ServerFacts,
-  type Wire,
 } from './incus-facts';
-import { assertNewSnapshotName, assertReachable, isReachable, scopeOf, urlOf } from './incus-names';
+import { assertNewSnapshotName, assertReachable, isReachable, urlOf } from './incus-names';
+import { anotherInstance, Places } from './incus-places';
 
 export type { IncusOptions } from './incus-connect';
 
 /** The zero time means "never": without it the instance's own `snapshots.expiry` would delete what we keep. */
 const NEVER = '0001-01-01T00:00:00Z';
 
-const ALL_PROJECTS = 'all-projects=true';
-
 /** Prepares the driver; the engine need not be there yet, only the certificate files must. */
 export async function connectIncus(options: IncusOptions): Promise<Engine> {
   if (options.projects.length === 0) throw new Error('An Incus engine needs at least one project to look at, or *.');
-  return new IncusEngine(new IncusClient(await endpointsOf(options)), options.projects);
+  const client = new IncusClient(await endpointsOf(options));
+  return new IncusEngine(client, new Places(client, options.projects));
 }
 
 /** The driver for Incus and LXD: our words → calls to the engine's API. */
@@ -48,7 +45,7 @@ class IncusEngine implements Engine {
 
   constructor(
     private readonly client: IncusClient,
-    private readonly projects: string[] | '*',
+    private readonly places: Places,
   ) {}
 
   /** Incus until the engine has said that it is LXD. */
@@ -65,7 +62,7 @@ class IncusEngine implements Engine {
   async *instances(signal: AbortSignal): AsyncGenerator<InstanceFacts> {
     const server = await this.greet(signal);
     const stubs: string[] = [];
-    for (const scope of await this.scopes(signal)) {
+    for (const scope of await this.places.scopes(signal)) {
       for await (const object of this.client.list(`/1.0/instances?recursion=2&${scope}`, signal)) {
         const facts = instanceFacts(object, server);
         if (facts) yield facts;
@@ -83,7 +80,7 @@ class IncusEngine implements Engine {
   }
 
   async findInstance(at: { project: string; name: string }, signal: AbortSignal): Promise<InstanceFacts | null> {
-    if (!this.sees(at.project) || !isReachable(at.name)) return null;
+    if (!this.places.sees(at.project) || !isReachable(at.name)) return null;
     const server = this.known ?? (await this.greet(signal));
     const object = await this.client.find(urlOf(at), signal);
     if (object === null) return null;
@@ -97,7 +94,7 @@ class IncusEngine implements Engine {
 
   async findSnapshot(ref: SnapshotRef, signal: AbortSignal): Promise<SnapshotFacts | null> {
     const { instance, name } = ref;
-    if (typeof (await this.identify(instance, signal)) === 'string') return null;
+    if (typeof (await this.places.identify(instance, signal)) === 'string') return null;
     if (isReachable(name)) {
       const object = await this.client.find(urlOf(instance, 'snapshots', name), signal);
       return object === null ? null : snapshotFacts(object);
@@ -117,12 +114,12 @@ class IncusEngine implements Engine {
     started?: Started,
   ): Promise<void> {
     assertNewSnapshotName(ref.name);
-    const instance = await this.mustStand(ref.instance, signal);
+    const instance = await this.places.mustStand(ref.instance, signal);
     // What the engine says first of an instance that is neither set up nor running differs from engine to engine.
     if (options.stateful && instance.status !== 'Running' && instance.status !== 'Ready') {
       throw new EngineError('STATE_INVALID', 'The instance is not running, so its memory cannot be captured.');
     }
-    await this.mustRest(ref.instance, signal);
+    await this.places.mustRest(ref.instance, signal);
     const url = urlOf(ref.instance, 'snapshots', ref.name);
     // The engine finds this out itself, but only while it is at work, and then tidies up beside the existing one.
     if ((await this.client.find(url, signal)) !== null) {
@@ -148,8 +145,8 @@ class IncusEngine implements Engine {
   ): Promise<void> {
     // An empty name would be taken for a replacement of the instance's whole configuration.
     assertReachable(ref.name, 'snapshot');
-    await this.mustStand(ref.instance, signal);
-    await this.mustRest(ref.instance, signal);
+    await this.places.mustStand(ref.instance, signal);
+    await this.places.mustRest(ref.instance, signal);
     // A restore stops the instance first, so what can be known to fail must not get that far.
     const snapshot = await this.client.find(urlOf(ref.instance, 'snapshots', ref.name), signal);
     if (snapshot === null) throw new EngineError('NOT_FOUND', 'The snapshot is no longer on the engine.');
@@ -163,8 +160,8 @@ class IncusEngine implements Engine {
   async renameSnapshot(ref: SnapshotRef, newName: string, signal: AbortSignal, started?: Started): Promise<void> {
     assertNewSnapshotName(newName);
     assertReachable(ref.name, 'snapshot');
-    await this.mustStand(ref.instance, signal);
-    await this.mustRest(ref.instance, signal);
+    await this.places.mustStand(ref.instance, signal);
+    await this.places.mustRest(ref.instance, signal);
     const path = urlOf(ref.instance, 'snapshots', ref.name);
     const newUrl = urlOf(ref.instance, 'snapshots', newName);
     if ((await this.client.find(newUrl, signal)) !== null) throw nameTaken();
@@ -180,10 +177,10 @@ class IncusEngine implements Engine {
 
   async deleteSnapshot(ref: SnapshotRef, signal: AbortSignal, started?: Started): Promise<void> {
     assertReachable(ref.name, 'snapshot');
-    const found = await this.identify(ref.instance, signal);
+    const found = await this.places.identify(ref.instance, signal);
     if (found === 'none') return;
     if (found === 'another') throw anotherInstance();
-    await this.mustRest(ref.instance, signal);
+    await this.places.mustRest(ref.instance, signal);
     const path = urlOf(ref.instance, 'snapshots', ref.name);
     const gone = async (): Promise<boolean> => (await this.client.find(path, signal)) === null;
     if (await gone()) return;
@@ -200,22 +197,19 @@ class IncusEngine implements Engine {
     return this.client.outcome(operation, act as Write['act'], signal);
   }
 
-  async atWork(signal: AbortSignal): Promise<Set<string>> {
-    const places: string[] = [];
-    for (const project of await this.projectNames(signal)) places.push(...(await this.atWorkIn(project, signal)));
-    return new Set(places);
+  atWork(signal: AbortSignal): Promise<Set<string>> {
+    return this.places.atWork(signal);
   }
 
   async watch(onHint: (hint: Hint) => void, signal: AbortSignal): Promise<void> {
     const until = AbortSignal.any([signal, this.closing.signal]);
     // Who the engine is decides how its events are read.
     if (!(await this.greet(until).catch((error: unknown) => unlessAborted(until, error)))) return;
-    const scopes = this.projects === '*' ? [ALL_PROJECTS] : this.projects.map(scopeOf);
     const on = {
       open: () => onHint(null),
       event: (event: unknown) => hintsOf(event, this.kind).forEach((hint) => onHint(hint)),
     };
-    const queries = scopes.map((scope) => `type=operation,lifecycle&${scope}`);
+    const queries = this.places.queries().map((scope) => `type=operation,lifecycle&${scope}`);
     await watchEvents(this.client.ways(), queries, on, until);
   }
 
@@ -240,55 +234,6 @@ class IncusEngine implements Engine {
       .map((url) => text(url).replace(/^.*\//, ''))
       .sort();
   }
-
-  /** One query per list of instances. A project that is not there lists as empty, which must not be believed. */
-  private async scopes(signal: AbortSignal): Promise<string[]> {
-    if (this.projects === '*') return [ALL_PROJECTS];
-    for (const project of this.projects) {
-      if ((await this.client.find(`/1.0/projects/${encodeURIComponent(project)}`, signal)) === null) {
-        throw new EngineError('NOT_FOUND', `The project ${JSON.stringify(project)} is not on the engine.`);
-      }
-    }
-    return this.projects.map(scopeOf);
-  }
-
-  private async projectNames(signal: AbortSignal): Promise<string[]> {
-    if (this.projects !== '*') return this.projects;
-    return list(await this.client.get('/1.0/projects?recursion=1', signal)).map((project) => text(wire(project).name));
-  }
-
-  private async atWorkIn(project: string, signal: AbortSignal): Promise<string[]> {
-    const byStatus = wire(await this.client.find(`/1.0/operations?recursion=1&${scopeOf(project)}`, signal));
-    return placesAtWork(Object.values(byStatus).flatMap(list), project);
-  }
-
-  private sees(project: string): boolean {
-    return this.projects === '*' || this.projects.includes(project);
-  }
-
-  /** Names are given anew on an engine, so what stands there may be another instance than the one meant. */
-  private async identify(ref: InstanceRef, signal: AbortSignal): Promise<Wire | 'another' | 'none'> {
-    assertReachable(ref.name, 'instance');
-    const object = this.sees(ref.project) ? await this.client.find(urlOf(ref), signal) : null;
-    if (object === null) return 'none';
-    return instanceUid(wire(object)) === ref.uid ? wire(object) : 'another';
-  }
-
-  private async mustStand(ref: InstanceRef, signal: AbortSignal): Promise<Wire> {
-    const found = await this.identify(ref, signal);
-    if (found === 'another') throw anotherInstance();
-    if (found === 'none') throw new EngineError('NOT_FOUND', 'The instance is no longer on the engine.');
-    return found;
-  }
-
-  /**
-   * The engine does not keep two writers of one instance apart: both may succeed and destroy each other's data. What is
-   * at work may be somebody else's, or what a process of ours began that is dead by now.
-   */
-  private async mustRest(ref: InstanceRef, signal: AbortSignal): Promise<void> {
-    if (!(await this.atWorkIn(ref.project, signal)).includes(`${ref.project}/${ref.name}`)) return;
-    throw new EngineError('BUSY', 'The engine is busy with another operation on this instance.');
-  }
 }
 
 function isCode(error: unknown, code: EngineErrorCode): boolean {
@@ -298,10 +243,6 @@ function isCode(error: unknown, code: EngineErrorCode): boolean {
 function unlessAborted(signal: AbortSignal, error: unknown): null {
   if (signal.aborted) return null;
   throw error;
-}
-
-function anotherInstance(): EngineError {
-  return new EngineError('NOT_FOUND', 'The instance is no longer on the engine: another one bears its name now.');
 }
 
 function nameTaken(): EngineError {
