@@ -65,6 +65,8 @@ export interface OperationInput {
   onlyIfExpired?: boolean;
   /** The engine's generation id before a restore: whether it changed tells how an interrupted one ended. */
   generationBefore?: string | null;
+  /** Since when, by the database's clock, every attempt has found the engine away. */
+  awaySince?: string;
 }
 
 /** The work and its outcome. This row is the truth; a job in the queue is only a claim on it. */
@@ -148,7 +150,9 @@ export class Operation {
   @Column('text')
   correlationId: string;
 
-  @Field(() => Int, { description: 'How often a worker has taken it up.' })
+  @Field(() => Int, {
+    description: 'How often a worker has taken it up; in vain because the engine was away does not count.',
+  })
   @Column('integer', { default: 0 })
   attempts: number;
 

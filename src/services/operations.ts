@@ -109,11 +109,19 @@ export async function release(
   const steps = notStarted
     ? all.filter(({ status }) => status !== OperationStatus.RUNNING)
     : closeSteps(all, OperationStatus.FAILED, new Date());
-  await write(tx, held, { status: OperationStatus.QUEUED, waiting_reason: reason, attempt_token: null, steps });
+  const { input, attempts } = held.operation;
+  const status = OperationStatus.QUEUED;
+  await write(tx, held, { status, waiting_reason: reason, attempt_token: null, steps, input, attempts });
   await tx.query(
     `select graphile_worker.add_job('operation', json_build_object('id', $1::text), run_at := now() + $2 * interval '1 second')`,
     [held.operation.id, afterSeconds],
   );
+}
+
+/** Makes the operations that wait due at once, those that were accepted first before the others; gives how many. */
+export async function wakeWaiting(db: DataSource): Promise<number> {
+  const woken = await inTransaction(db, (tx) => tx.query<unknown[]>(WAKE_WAITING));
+  return woken.length;
 }
 
 /**
@@ -206,6 +214,20 @@ with o as (
 ), told as (
   select ${ANNOUNCE} from o
 ) select ${columns} from o, told`;
+
+/** The queue hears of new jobs only, so it is told: `count` is how many of its workers look. */
+const WAKE_WAITING = `
+with asleep as (
+  select j.id, o.created_at from operations o
+  join graphile_worker._private_jobs j on j.payload ->> 'id' = o.id::text
+  where o.status = 'QUEUED' and o.waiting_reason is not null and j.locked_at is null and j.run_at > now()
+  order by j.id for update of j skip locked
+), due as (
+  select job.id from asleep, lateral graphile_worker.reschedule_jobs(array[asleep.id], run_at := asleep.created_at) job
+), told as (
+  select pg_notify('jobs:insert', json_build_object('count', count(*))::text) from due
+)
+select due.id from due, told`;
 
 /**
  * A job stays until its operation was worked on. It never comes up again when it has failed too often, or when this process

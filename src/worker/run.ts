@@ -14,9 +14,7 @@ import type { Outcome, Work } from './handlers/handler';
 import { recordInstance } from './observation';
 import { toOperationError } from './outcome';
 import { isTransient, NotStarted } from './transient';
-
-/** The longest an operation may work on the engine in one attempt, waiting included. */
-const DEADLINE_MS = 30 * 60_000;
+import { nextAttempt } from './waiting';
 
 export interface Parts {
   db: DataSource;
@@ -28,12 +26,11 @@ export interface Parts {
 export async function runOperation(parts: Parts, operationId: string, jobId: string, stop: AbortSignal): Promise<void> {
   const held = await claim(parts.db, operationId, jobId);
   if (!held) return;
-  const signal = AbortSignal.any([stop, AbortSignal.timeout(DEADLINE_MS)]);
   try {
     const instance = await findRow(parts.db, Instance, held.operation.instanceId);
     if (!instance) throw new Error('an operation without its instance');
-    const outcome = await attempt(parts, held, instance, signal);
-    const facts = await parts.engine.findInstance(instance, signal).catch(() => null);
+    const outcome = await attempt(parts, held, instance, stop);
+    const facts = await parts.engine.findInstance(instance, stop).catch(() => null);
     await inTransaction(parts.db, async (tx) => {
       await outcome.record(tx);
       if (facts?.uid === instance.uid) await recordInstance(tx, instance, facts);
@@ -120,24 +117,33 @@ async function putBack(parts: Parts, held: Claim, error: unknown): Promise<void>
   const { db, log } = parts;
   const { operation } = held;
   const cause = error instanceof NotStarted ? error.cause : error;
-  if (isTransient(cause, operation.attempts)) {
+  // A check has no effect, however it ends.
+  const notStarted = error instanceof NotStarted || operation.steps.at(-1)?.name === 'check';
+  const transient = isTransient(cause, operation.attempts);
+  const pause = transient ? await nextAttempt(db, operation, cause, notStarted) : null;
+  if (pause !== null) {
     const reason = `${(cause as Error).message} It is tried again by itself.`;
-    const pause = Math.min(15, 0.5 * 2 ** Math.min(operation.attempts, 6)) * (0.75 + Math.random() / 2);
-    await inTransaction(db, (tx) => release(tx, held, reason, pause, error instanceof NotStarted));
+    await inTransaction(db, (tx) => release(tx, held, reason, pause, notStarted));
     return;
   }
   log('error', { operation: operation.id, err: cause }, 'an operation failed');
-  const failure = toOperationError(cause, operation.correlationId);
+  const failure = toOperationError(cause, operation.correlationId, transient ? 'Nothing was begun.' : '');
   const open = operation.items.filter(({ status }) => !isFinal(status));
   for (const item of open) Object.assign(item, { status: OperationStatus.FAILED, error: failure });
   await inTransaction(db, async (tx) => {
     const touched = [operation.snapshotId, ...open.map(({ snapshotId }) => snapshotId)];
-    await tx.query(SUSPECT, [touched, JSON.stringify(failure)]);
+    if (transient) await tx.query(NOT_BEGUN, [touched]);
+    else await tx.query(SUSPECT, [touched, JSON.stringify(failure)]);
     await finish(tx, held, failure);
   });
 }
 
 const isFinal = (status: OperationStatus) => status !== OperationStatus.QUEUED && status !== OperationStatus.RUNNING;
+
+/** What was to be made is not there and never was; what was to be restored is as it was. */
+const NOT_BEGUN = `
+with never_made as (delete from snapshots where id = any($1) and status in ('PENDING', 'CREATING'))
+update snapshots set status = 'AVAILABLE' where id = any($1) and status = 'RESTORING'`;
 
 /**
  * It ended in the middle of something, and nobody saw how: what was being made or deleted is suspect. What was being restored

@@ -6,6 +6,8 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, makeWorkerUtils, run, runMigrations, type Runner, type WorkerEvents } from 'graphile-worker';
 import { Client, Pool } from 'pg';
+import { guarded } from '../engine/guard';
+import { wakeWaiting } from '../services/operations';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
 import { Observer } from './observer';
 import { Recovery } from './recovery';
@@ -32,7 +34,22 @@ export async function installQueue(url: string): Promise<void> {
   await runMigrations({ connectionString: url, logger: silent() });
 }
 
-export async function startWorker(parts: Parts, options: WorkerOptions): Promise<RunningWorker> {
+export async function startWorker(given: Parts, options: WorkerOptions): Promise<RunningWorker> {
+  const ended = new AbortController();
+  const engine = guarded(given.engine, {
+    until: ended.signal,
+    onAway: () => {
+      given.log('warn', { since: engine.awaySince }, 'the engine is away');
+      observer.engineChanged();
+    },
+    onReturn: () => {
+      given.log('info', {}, 'the engine is back');
+      observer.engineChanged();
+      // Where it fails, the operations are taken up after their pauses.
+      wakeWaiting(given.db).catch((error: unknown) => given.log('warn', { err: error }, 'nothing could be woken'));
+    },
+  });
+  const parts = { ...given, engine };
   // A pool of ours: the queue's own would lose its listener for errors before its last connection is closed.
   const pool = new Pool({
     connectionString: options.url,
@@ -55,8 +72,10 @@ export async function startWorker(parts: Parts, options: WorkerOptions): Promise
     connect,
     intervalSeconds: options.observeIntervalSeconds,
     deletion: options.deletion,
+    awaySince: () => engine.awaySince,
   });
   const stop = async () => {
+    ended.abort();
     await observer.stop();
     await queue.stop();
     await recovery.stop();
