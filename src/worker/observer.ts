@@ -263,7 +263,7 @@ select id from known union all select id from made`;
 const NOTE_AVAILABILITY = `
 update engines set unavailable_since = case
   when $1::float8 is not null then coalesce(unavailable_since, now() - $1 * interval '1 second') end
-where (unavailable_since is null) = ($1 is not null)`;
+where (unavailable_since is null) = ($1::float8 is not null)`;
 
 const ANOTHER_THERE = `
 select from instances where engine_id = $1 and project = $2 and name = $3 and uid <> $4 and status <> 'DELETED'`;
