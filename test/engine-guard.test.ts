@@ -58,14 +58,14 @@ describe('a guarded engine', () => {
   test('that is away refuses at once and says since when, and lets calls through again when it is back', async () => {
     await proxy.leave();
     await lookThrice();
-    const since = await until(() => guard.awaySince);
+    const { since } = await until(() => guard.away);
     expect(told).toEqual(['away']);
     await expect(guard.createSnapshot(ref(0, 'one'), { stateful: false }, signal())).rejects.toMatchObject({
       code: 'UNAVAILABLE',
       message: expect.stringContaining(`away since ${since.toISOString().slice(0, 19)}Z: The engine cannot be reached`),
     });
     await proxy.comeBack();
-    await until(() => guard.awaySince === null);
+    await until(() => guard.away === null);
     expect(told).toEqual(['away', 'back']);
     expect(await guard.findInstance(at('i-0'), signal())).toMatchObject({ name: 'i-0' });
   });
@@ -73,7 +73,7 @@ describe('a guarded engine', () => {
   test('is asked by nobody but the probe while it is away', async () => {
     fleet.fake.on(/^GET \/1\.0$/, sync(503, { type: 'error', error_code: 503, error: 'Daemon is starting up' }));
     await guard.describe(signal()).catch(() => undefined);
-    await until(() => guard.awaySince);
+    await until(() => guard.away);
     const before = asked(/instances/);
     for (let n = 0; n < 20; n += 1)
       await expect(guard.findInstance(at('i-0'), signal())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
@@ -103,7 +103,7 @@ describe('a guarded engine', () => {
       ),
     );
     proxy.resume();
-    await until(() => guard.awaySince === null);
+    await until(() => guard.away === null);
     expect(told).toEqual(['away', 'back']);
   });
 
@@ -114,7 +114,7 @@ describe('a guarded engine', () => {
     const act = guard.createSnapshot(ref(0, 'kept'), { stateful: false }, signal());
     await until(() => fleet.made.length === 1);
     proxy.hang();
-    await until(() => guard.awaySince);
+    await until(() => guard.away);
     proxy.resume();
     await act;
     expect(told).toEqual(['away', 'back']);
@@ -150,7 +150,7 @@ describe('a guarded engine', () => {
     await sleep(50);
     await proxy.leave();
     expect(await watching).toMatchObject({ code: 'UNAVAILABLE' });
-    await until(() => guard.awaySince);
+    await until(() => guard.away);
   });
 });
 

@@ -25,16 +25,18 @@ export interface BreakerOptions {
 
 /** Said instead of asking an engine that is known to be away: nothing was started, and its return will be noticed. */
 export class EngineAway extends EngineError {
-  constructor(since: Date, reason: string) {
+  constructor(
+    readonly since: Date,
+    reason: string,
+  ) {
     super('UNAVAILABLE', `The engine has been away since ${since.toISOString().slice(0, 19)}Z: ${reason}`);
   }
 }
 
 /** Open while the engine is away. */
 export class Breaker {
-  /** Since when the engine is away; null while it answers. */
-  awaySince: Date | null = null;
-  private reason = '';
+  /** Null while the engine answers. */
+  away: EngineAway | null = null;
   private failures = 0;
   private heardAt = Date.now();
   private asking = false;
@@ -48,7 +50,7 @@ export class Breaker {
 
   /** Throws while the engine is away. */
   pass(): void {
-    if (this.awaySince) throw new EngineAway(this.awaySince, this.reason);
+    if (this.away) throw this.away;
   }
 
   /** Follows one call; where `cut` is given, it is called when the engine turns out to be away. */
@@ -74,7 +76,7 @@ export class Breaker {
 
   /** Asks the engine itself, unless that is being done. */
   doubt(since = Date.now()): void {
-    if (this.asking || this.awaySince || this.options.until.aborted) return;
+    if (this.asking || this.away || this.options.until.aborted) return;
     this.asking = true;
     void this.probe()
       // Once more: the driver of a cluster asks another member when one has not answered.
@@ -99,21 +101,20 @@ export class Breaker {
   }
 
   private open(since: Date, reason: string): void {
-    this.awaySince = since;
-    this.reason = reason;
+    this.away = new EngineAway(since, reason);
     for (const cut of this.waiting) cut();
     this.options.onAway?.();
-    void this.awaitReturn();
+    void this.awaitReturn(since);
   }
 
-  private async awaitReturn(): Promise<void> {
+  private async awaitReturn(since: Date): Promise<void> {
     const { until, onReturn } = this.options;
-    for (let failure: string | null = this.reason; failure !== null; failure = await this.probe()) {
-      this.reason = failure;
+    while (this.away) {
       await sleep(this.limits.probeEveryMs, undefined, { signal: until, ref: false }).catch(() => undefined);
       if (until.aborted) return;
+      const failure = await this.probe();
+      this.away = failure === null ? null : new EngineAway(since, failure);
     }
-    this.awaySince = null;
     this.heard();
     onReturn?.();
   }

@@ -1,5 +1,5 @@
 /** What stands between a worker process and its engine: each call ends in time, and none is made while the engine is away. */
-import { Breaker, BREAKER, isUnavailable, type BreakerOptions } from './breaker';
+import { Breaker, BREAKER, isUnavailable, type BreakerOptions, type EngineAway } from './breaker';
 import { EngineError, type Engine, type EngineFacts, type Hint, type InstanceFacts, type SnapshotRef } from './engine';
 
 const DEADLINES = {
@@ -17,9 +17,9 @@ export interface GuardOptions extends BreakerOptions {
   limits?: Partial<typeof DEADLINES & typeof BREAKER>;
 }
 
-/** An engine, and since when it is away; null while it answers. */
+/** An engine, and whether it is away: null while it answers. */
 export interface GuardedEngine extends Engine {
-  readonly awaySince: Date | null;
+  readonly away: EngineAway | null;
 }
 
 /** Puts deadlines and a breaker around an engine. Events are let through as they are; `close` closes the engine. */
@@ -37,8 +37,8 @@ class Guard implements GuardedEngine {
     private readonly deadlines: typeof DEADLINES,
   ) {}
 
-  get awaySince() {
-    return this.breaker.awaySince;
+  get away() {
+    return this.breaker.away;
   }
 
   get kind() {

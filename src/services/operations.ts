@@ -118,6 +118,15 @@ export async function release(
   );
 }
 
+/** How long what was never begun waits for an engine that is away: whoever asked has gone by then, and can ask again. */
+export const GIVE_UP_AFTER_SECONDS = 24 * 3600;
+
+/** Leaves an operation in the queue that nobody is at; false when there is none, or when it has waited for too long. */
+export async function postpone(db: DataSource, id: string, reason: string, afterSeconds: number): Promise<boolean> {
+  const postponed = await db.query<unknown[]>(POSTPONE, [id, reason, afterSeconds, GIVE_UP_AFTER_SECONDS]);
+  return postponed.length > 0;
+}
+
 /** Makes the operations that wait due at once, those that were accepted first before the others; gives how many. */
 export async function wakeWaiting(db: DataSource): Promise<number> {
   const woken = await inTransaction(db, (tx) => tx.query<unknown[]>(WAKE_WAITING));
@@ -214,6 +223,17 @@ with o as (
 ), told as (
   select ${ANNOUNCE} from o
 ) select ${columns} from o, told`;
+
+const POSTPONE = `
+with o as (
+  update operations set waiting_reason = $2, input = jsonb_build_object('awaySince', now()) || input
+  where id = $1 and status = 'QUEUED'
+    and coalesce((input ->> 'awaySince')::timestamptz, now()) >= now() - $4 * interval '1 second'
+  returning id, instance_id
+)
+select graphile_worker.add_job('operation', json_build_object('id', id), run_at := now() + $3 * interval '1 second'),
+  ${ANNOUNCE}
+from o`;
 
 /** The queue hears of new jobs only, so it is told: `count` is how many of its workers look. */
 const WAKE_WAITING = `

@@ -3,27 +3,33 @@ import type { DataSource } from 'typeorm';
 import { isDatabaseAway } from '../db/away';
 import { findRow } from '../db/rows';
 import { inTransaction } from '../db/transaction';
+import type { EngineAway } from '../engine/breaker';
 import { EngineError, type Engine, type InstanceFacts } from '../engine/engine';
 import { OperationKind, OperationStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import type { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
-import { beginStep, claim, ClaimLost, finish, release, writeItems, type Claim } from '../services/operations';
+import { beginStep, claim, ClaimLost, finish, postpone, release, writeItems, type Claim } from '../services/operations';
 import { handlers } from './handlers';
 import type { Outcome, Work } from './handlers/handler';
 import { recordInstance } from './observation';
 import { toOperationError } from './outcome';
 import { isTransient, NotStarted } from './transient';
-import { nextAttempt } from './waiting';
+import { nextAttempt, untilWoken, waitsFor } from './waiting';
 
 export interface Parts {
   db: DataSource;
   engine: Engine;
+  /** Whether the engine is known to be away. */
+  away?: () => EngineAway | null;
   log: (level: 'info' | 'warn' | 'error', what: object, message: string) => void;
 }
 
 /** Works on the operation unless it has ended or another job holds it. Throws only when nothing can be recorded. */
 export async function runOperation(parts: Parts, operationId: string, jobId: string, stop: AbortSignal): Promise<void> {
+  // Not taken up at all: hundreds of operations that wait cost the database next to nothing.
+  const away = parts.away?.();
+  if (away && (await postpone(parts.db, operationId, waitsFor(away), untilWoken()))) return;
   const held = await claim(parts.db, operationId, jobId);
   if (!held) return;
   try {
@@ -122,8 +128,7 @@ async function putBack(parts: Parts, held: Claim, error: unknown): Promise<void>
   const transient = isTransient(cause, operation.attempts);
   const pause = transient ? await nextAttempt(db, operation, cause, notStarted) : null;
   if (pause !== null) {
-    const reason = `${(cause as Error).message} It is tried again by itself.`;
-    await inTransaction(db, (tx) => release(tx, held, reason, pause, notStarted));
+    await inTransaction(db, (tx) => release(tx, held, waitsFor(cause as Error), pause, notStarted));
     return;
   }
   log('error', { operation: operation.id, err: cause }, 'an operation failed');

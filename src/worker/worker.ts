@@ -15,6 +15,8 @@ import { runOperation, type Parts } from './run';
 
 /** How long running operations get to end by themselves when the process stops. */
 const DRAIN_MS = 7000;
+/** After the engine's return, waiting operations are looked for again. */
+const AGAIN_MS = 1000;
 /** How long to wait before a runner that gave up is followed by another. */
 const RESTART_MS = 1000;
 
@@ -36,20 +38,26 @@ export async function installQueue(url: string): Promise<void> {
 
 export async function startWorker(given: Parts, options: WorkerOptions): Promise<RunningWorker> {
   const ended = new AbortController();
+  const wake = async () => {
+    if (ended.signal.aborted) return;
+    // Where it fails, they are taken up after their pauses.
+    await wakeWaiting(given.db).catch((error: unknown) => given.log('warn', { err: error }, 'nothing could be woken'));
+  };
   const engine = guarded(given.engine, {
     until: ended.signal,
     onAway: () => {
-      given.log('warn', { since: engine.awaySince }, 'the engine is away');
+      given.log('warn', { err: engine.away }, 'the engine is away');
       observer.engineChanged();
     },
     onReturn: () => {
       given.log('info', {}, 'the engine is back');
       observer.engineChanged();
-      // Where it fails, the operations are taken up after their pauses.
-      wakeWaiting(given.db).catch((error: unknown) => given.log('warn', { err: error }, 'nothing could be woken'));
+      void wake();
+      // What found it away a moment ago may be going to sleep only now.
+      setTimeout(() => void wake(), AGAIN_MS).unref();
     },
   });
-  const parts = { ...given, engine };
+  const parts = { ...given, engine, away: () => engine.away };
   // A pool of ours: the queue's own would lose its listener for errors before its last connection is closed.
   const pool = new Pool({
     connectionString: options.url,
@@ -72,7 +80,7 @@ export async function startWorker(given: Parts, options: WorkerOptions): Promise
     connect,
     intervalSeconds: options.observeIntervalSeconds,
     deletion: options.deletion,
-    awaySince: () => engine.awaySince,
+    awaySince: () => engine.away?.since ?? null,
   });
   const stop = async () => {
     ended.abort();
