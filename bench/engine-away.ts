@@ -4,6 +4,7 @@ import 'reflect-metadata';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
 import { createDataSource } from '../src/db/data-source';
 import { proxyTo } from '../test/support/engine-proxy';
 import { openFleet } from '../test/support/incus-fleet';
@@ -14,8 +15,8 @@ const INSTANCES = Number(process.argv[2] ?? 200);
 const SECONDS = Number(process.argv[3] ?? 60);
 const ACT_MS = 100;
 const READS_PER_SECOND = 20;
-const ACCEPTED_PER_SECOND = 20;
-const WARM_UP_SECONDS = 5;
+/** Work is accepted at a steady pace in the first half of the outage; in the second it only waits. */
+const ACCEPT_EVERY_MS = (SECONDS * 500) / INSTANCES;
 const MAX_SECONDS = 30;
 const MAX_RATIO = 1.5;
 
@@ -71,8 +72,11 @@ async function main(): Promise<void> {
       await until(known, 120_000, 'the import');
       const ids = await allInstances(program.url, token);
 
+      // Reads find as much before as during the outage.
+      for (const instanceId of ids) await create(program.url, token, instanceId, 'first');
+      await until(() => allEnded(db), 120_000, 'the first snapshots');
       const warmUp = readSteadily(program.url, token);
-      await sleep(WARM_UP_SECONDS * 1000);
+      await sleep(5000);
       warmUp.stop();
       const before = readSteadily(program.url, token);
       await sleep((SECONDS * 1000) / 2);
@@ -82,27 +86,29 @@ async function main(): Promise<void> {
       const leftAt = Date.now();
       const during = readSteadily(program.url, token);
       for (const [index, instanceId] of ids.entries()) {
-        await sleep(Math.max(0, leftAt + (index * 1000) / ACCEPTED_PER_SECOND - Date.now()));
-        const body = await post(program.url, token, CREATE, { input: { instanceId, name: 'out' } });
-        if (body.data?.createSnapshot.userErrors.length !== 0) throw new Error(JSON.stringify(body));
+        await sleep(Math.max(0, leftAt + index * ACCEPT_EVERY_MS - Date.now()));
+        await create(program.url, token, instanceId, 'out');
       }
+      const accepting = during.latencies.length;
       await sleep(Math.max(0, leftAt + SECONDS * 1000 - Date.now()));
       during.stop();
       const [waited] = await db.query(`select count(*) filter (where status = 'QUEUED' and waiting_reason is not null)::int as waiting from operations`); // prettier-ignore
 
       const backAt = Date.now();
       await proxy.comeBack();
-      const ended = async () =>
-        (await db.query(`select count(*)::int as open from operations where finished_at is null`))[0].open === 0;
-      await until(ended, 120_000, 'the end of all operations').catch((error: unknown) => console.log(String(error)));
+      await until(() => allEnded(db), 120_000, 'the end of all operations').catch((error: unknown) =>
+        console.log(String(error)),
+      );
       const [row] = await db.query(
-        `select count(*) filter (where status = 'SUCCEEDED')::int as succeeded, extract(epoch from max(finished_at))::float8 as last from operations`,
+        `select count(*) filter (where status = 'SUCCEEDED')::int as succeeded, extract(epoch from max(finished_at))::float8 as last from operations where snapshot_name = 'out'`,
       );
       const seconds = row.last - backAt / 1000;
       const ratio = quantile(during.latencies, 0.99) / quantile(before.latencies, 0.99);
       const twice = fleet.made.length - new Set(fleet.made).size;
       console.log(words('before', before.latencies));
       console.log(words('while it was away', during.latencies));
+      console.log(words('  of these while work was accepted', during.latencies.slice(0, accepting)));
+      console.log(words('  of these while work only waited', during.latencies.slice(accepting)));
       console.log(
         `away for ${((backAt - leftAt) / 1000).toFixed(1)} s, ${waited.waiting} of ${ids.length} operations said what they wait for\n` +
           `after the return: the last of ${ids.length} ended after ${seconds.toFixed(1)} s (at most ${MAX_SECONDS}), ${row.succeeded} SUCCEEDED, ${twice} made twice\n` +
@@ -117,6 +123,14 @@ async function main(): Promise<void> {
     }
   });
 }
+
+async function create(url: string, token: string, instanceId: string, name: string): Promise<void> {
+  const body = await post(url, token, CREATE, { input: { instanceId, name } });
+  if (body.data?.createSnapshot.userErrors.length !== 0) throw new Error(JSON.stringify(body));
+}
+
+const allEnded = async (db: DataSource) =>
+  (await db.query(`select count(*)::int as open from operations where finished_at is null`))[0].open === 0;
 
 async function allInstances(url: string, token: string): Promise<string[]> {
   const ids: string[] = [];

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine, InstanceRef } from '../src/engine/engine';
 import { guarded, type GuardedEngine, type GuardOptions } from '../src/engine/guard';
 import { connectIncus } from '../src/engine/incus';
+import { IncusClient } from '../src/engine/incus-client';
+import { endpointsOf } from '../src/engine/incus-connect';
 import { startTestApp } from './support/app';
 import { proxyTo, type EngineProxy } from './support/engine-proxy';
 import { sync } from './support/incus-fake';
@@ -152,6 +154,20 @@ describe('a guarded engine', () => {
     expect(await watching).toMatchObject({ code: 'UNAVAILABLE' });
     await until(() => guard.away);
   });
+});
+
+test('a member of a cluster that is silent is asked last the next time, so that it does not stand for the whole', async () => {
+  const [silent, sound] = [await openFleet(1, 0), await openFleet(1, 0)];
+  silent.fake.on(/./, () => undefined);
+  const ways = [silent, sound].map(({ fake }) => endpointsOf({ socket: fake.socket, projects: ['default'] }));
+  const client = new IncusClient((await Promise.all(ways)).flat());
+  try {
+    await expect(client.get('/1.0', AbortSignal.timeout(100))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(await client.get('/1.0', signal())).toMatchObject({ auth: 'trusted' });
+  } finally {
+    await client.close();
+    await Promise.all([silent.close(), sound.close()]);
+  }
 });
 
 test('work accepted while the engine is away says what it waits for, and each is done once right after the return', async () => {
