@@ -366,6 +366,22 @@ describe('an operation whose engine is away', () => {
     });
   });
 
+  test('for one process alone is soon taken up by another', async () => {
+    const { operationId } = await bench.pending(cache, fresh());
+    const parts = { ...bench.parts, away: () => new EngineAway(new Date(), 'It is off.') };
+    const pause = async () => {
+      await bench.db.query('delete from graphile_worker._private_jobs');
+      await runOperation(parts, operationId, JOB, signal());
+      const [job] = await bench.db.query<{ seconds: number }[]>('select extract(epoch from run_at - now())::float8 as seconds from graphile_worker._private_jobs'); // prettier-ignore
+      return job?.seconds;
+    };
+    expect(await pause()).toBeLessThan(4);
+    await bench.db.query('update engines set unavailable_since = now()');
+    expect(await pause()).toBeGreaterThan(8);
+    await bench.db.query('update engines set unavailable_since = null');
+    await bench.run(operationId);
+  });
+
   test('is due at once when it is back, in the order of acceptance; work under way is left alone', async () => {
     const waiting = [await bench.pending(cache, fresh()), await bench.pending(web, fresh())];
     for (const { operationId } of [...waiting].reverse()) await runAway(operationId, 'findInstance');

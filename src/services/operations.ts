@@ -224,6 +224,7 @@ with o as (
   select ${ANNOUNCE} from o
 ) select ${columns} from o, told`;
 
+/** An engine that the observing process does see is away for this process alone: another may take it up, and soon. */
 const POSTPONE = `
 with o as (
   update operations set waiting_reason = $2, input = jsonb_build_object('awaySince', now()) || input
@@ -231,8 +232,8 @@ with o as (
     and coalesce((input ->> 'awaySince')::timestamptz, now()) >= now() - $4 * interval '1 second'
   returning id, instance_id
 )
-select graphile_worker.add_job('operation', json_build_object('id', id), run_at := now() + $3 * interval '1 second'),
-  ${ANNOUNCE}
+select graphile_worker.add_job('operation', json_build_object('id', id), run_at := now() + interval '1 second' *
+    case when exists (select from engines where unavailable_since is not null) then $3::float8 else 3 end), ${ANNOUNCE}
 from o`;
 
 /** The queue hears of new jobs only, so it is told: `count` is how many of its workers look. */
