@@ -56,7 +56,7 @@ export async function onPostgres(work: (bench: Bench) => Promise<void>): Promise
 }
 
 /** An operator who may sign in at once, and a token of theirs. */
-export async function operatorToken(app: App): Promise<string> {
+export async function operatorToken(app: Pick<App, 'db' | 'url'>): Promise<string> {
   const password = randomBytes(12).toString('hex');
   if (!app.db) throw new Error('a process without a database');
   await new Users(app.db).insert({ email: 'bench@keyframe.test', role: Role.OPERATIONS }, password, UserStatus.ACTIVE);

@@ -1,9 +1,19 @@
 /** A worker may lose its claim at any time, and every operation may be run again: neither does anything twice. */
 import type { EntityManager } from 'typeorm';
 import { inTransaction } from '../src/db/transaction';
+import { EngineAway } from '../src/engine/breaker';
 import { EngineError } from '../src/engine/engine';
 import { OperationKind } from '../src/entities/enums';
-import { beginStep, claim, ClaimLost, finish, note, release, type Claim } from '../src/services/operations';
+import {
+  beginStep,
+  claim,
+  ClaimLost,
+  finish,
+  note,
+  release,
+  wakeWaiting,
+  type Claim,
+} from '../src/services/operations';
 import { recordAbsences, recordLook } from '../src/worker/observation';
 import { runOperation } from '../src/worker/run';
 import { cache, find, signal, web } from './support/local-engine';
@@ -286,5 +296,105 @@ describe('a deletion', () => {
     expect(await bench.run(await bench.wish(OperationKind.SNAPSHOTS_DELETE, snapshotId))).toMatchObject({
       status: 'SUCCEEDED',
     });
+  });
+});
+
+describe('an operation whose engine is away', () => {
+  const away = () => Promise.reject(new EngineError('UNAVAILABLE', 'It does not answer.'));
+  const runAway = async (operationId: string, ...calls: (keyof typeof bench.local.engine)[]) => {
+    const engine = Object.create(bench.local.engine, Object.fromEntries(calls.map((call) => [call, { value: away }])));
+    await runOperation({ ...bench.parts, engine }, operationId, JOB, signal());
+    return bench.operation(operationId);
+  };
+  const agoInput = (hours: number) => ({ awaySince: new Date(Date.now() - hours * 3_600_000).toISOString() });
+
+  test('waits without using up its patience with a busy one, and without steps to show for it', async () => {
+    const { operationId } = await bench.pending(cache, fresh());
+    for (let n = 0; n < 3; n += 1) await runAway(operationId, 'findInstance');
+    expect(await runAway(operationId, 'createSnapshot')).toMatchObject({
+      status: 'QUEUED',
+      waitingReason: 'It does not answer. It is tried again by itself.',
+      attempts: 0,
+      steps: [{ name: 'check', status: 'SUCCEEDED' }],
+      input: { awaySince: expect.any(String) },
+    });
+    expect(await bench.run(operationId)).toMatchObject({ status: 'SUCCEEDED', attempts: 1 });
+  });
+
+  test.each(['findInstance', 'createSnapshot'] as const)(
+    'for more than a day ends as that when it was never begun (%s), and leaves nothing behind',
+    async (call) => {
+      const { operationId, snapshotId } = await bench.pending(cache, fresh());
+      await bench.db.query('update operations set input = $2 where id = $1', [operationId, agoInput(23)]);
+      expect(await runAway(operationId, call)).toMatchObject({ status: 'QUEUED' });
+      await bench.db.query('update operations set input = $2 where id = $1', [operationId, agoInput(25)]);
+      expect(await runAway(operationId, call)).toMatchObject({
+        status: 'FAILED',
+        error: { code: 'ENGINE_UNAVAILABLE', message: 'It does not answer. Nothing was begun.', retryable: true },
+      });
+      expect(await bench.snapshot(snapshotId)).toBeNull();
+    },
+  );
+
+  test('for more than a day still waits when it may have been begun', async () => {
+    const { operationId, snapshotId } = await bench.pending(cache, fresh());
+    await bench.dieActing(operationId, agoInput(25));
+    expect(await runAway(operationId, 'findInstance')).toMatchObject({ status: 'QUEUED' });
+    expect(await bench.snapshot(snapshotId)).not.toBeNull();
+    await bench.run(operationId);
+  });
+
+  test('that is known to be away is not taken up at all, and still says what it waits for', async () => {
+    const { operationId } = await bench.pending(cache, fresh());
+    const known = new EngineAway(new Date(), 'It is off.');
+    const parts = { ...bench.parts, away: () => known };
+    await runOperation(parts, operationId, JOB, signal());
+    expect(await bench.operation(operationId)).toMatchObject({
+      status: 'QUEUED',
+      waitingReason: `${known.message} It is tried again by itself.`,
+      attempts: 0,
+      startedAt: null,
+    });
+    await bench.db.query('update operations set input = $2 where id = $1', [operationId, agoInput(25)]);
+    await runOperation({ ...parts, engine: Object.create(bench.local.engine, { findInstance: { value: () => Promise.reject(known) } }) }, operationId, JOB, signal()); // prettier-ignore
+    expect(await bench.operation(operationId)).toMatchObject({
+      status: 'FAILED',
+      error: { code: 'ENGINE_UNAVAILABLE' },
+    });
+  });
+
+  test('for one process alone is soon taken up by another', async () => {
+    const { operationId } = await bench.pending(cache, fresh());
+    const parts = { ...bench.parts, away: () => new EngineAway(new Date(), 'It is off.') };
+    const pause = async () => {
+      await bench.db.query('delete from graphile_worker._private_jobs');
+      await runOperation(parts, operationId, JOB, signal());
+      const [job] = await bench.db.query<{ seconds: number }[]>('select extract(epoch from run_at - now())::float8 as seconds from graphile_worker._private_jobs'); // prettier-ignore
+      return job?.seconds;
+    };
+    expect(await pause()).toBeLessThan(4);
+    await bench.db.query('update engines set unavailable_since = now()');
+    expect(await pause()).toBeGreaterThan(8);
+    await bench.db.query('update engines set unavailable_since = null');
+    await bench.run(operationId);
+  });
+
+  test('is due at once when it is back, in the order of acceptance; work under way is left alone', async () => {
+    const waiting = [await bench.pending(cache, fresh()), await bench.pending(web, fresh())];
+    for (const { operationId } of [...waiting].reverse()) await runAway(operationId, 'findInstance');
+    const jobs = () =>
+      bench.db.query<{ id: string; due: boolean }[]>(
+        `select payload ->> 'id' as id, run_at <= now() as due from graphile_worker._private_jobs
+         where payload ->> 'id' = any($1) and (run_at > now() or run_at = (select created_at from operations o where o.id::text = payload ->> 'id'))
+         order by run_at`,
+        [waiting.map(({ operationId }) => operationId)],
+      );
+    // Their first jobs are those of the queue that this bench does not have.
+    await bench.db.query('delete from graphile_worker._private_jobs where run_at <= now()');
+    expect((await jobs()).map(({ due }) => due)).toEqual([false, false]);
+    expect(await wakeWaiting(bench.db)).toBe(2);
+    expect(await jobs()).toEqual(waiting.map(({ operationId }) => ({ id: operationId, due: true })));
+    expect(await wakeWaiting(bench.db)).toBe(0);
+    for (const { operationId } of waiting) await bench.run(operationId);
   });
 });

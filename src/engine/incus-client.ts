@@ -194,6 +194,8 @@ export class IncusClient {
         this.current = this.endpoints.indexOf(endpoint);
         return response;
       } catch (error) {
+        // Asked last the next time: a member that is silent until the deadline must not stand for the whole cluster.
+        this.current = (this.endpoints.indexOf(endpoint) + 1) % this.endpoints.length;
         if (method !== 'GET' && !(error instanceof ConnectFailed)) throw unknownOutcome(String(error), error);
         failures.push(`${endpoint.label}: ${String(error)}`);
         last = error;

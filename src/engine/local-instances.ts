@@ -78,7 +78,7 @@ export class LocalInstances {
   }
 
   /** A folder that is gone (a disk not mounted) must not look like one whose instances were all deleted. */
-  private async assertThere(): Promise<void> {
+  async assertThere(): Promise<void> {
     if ((await orNull(stat(this.path))) === null)
       throw new EngineError('UNAVAILABLE', 'The folder of the engine is gone.');
   }

@@ -68,9 +68,10 @@ class FolderEngine implements LocalEngine {
 
   describe(signal: AbortSignal): Promise<EngineFacts> {
     const capabilities: EngineFacts['capabilities'] = ['SNAPSHOTS', 'STATEFUL_SNAPSHOTS', 'EVENTS', 'GENERATION_ID'];
-    return this.turns.now(signal, () =>
-      Promise.resolve({ kind: this.kind, name: 'local', version: '1', run: null, capabilities }),
-    );
+    return this.turns.now(signal, async () => {
+      await this.instancesHere.assertThere();
+      return { kind: this.kind, name: 'local', version: '1', run: null, capabilities };
+    });
   }
 
   async *instances(signal: AbortSignal): AsyncIterable<InstanceFacts> {

@@ -72,6 +72,8 @@ export interface OperationInput {
   generationBefore?: string | null;
   /** What the engine calls the work it was given last; null until it has taken it on. A hint: engines forget. */
   handle?: string | null;
+  /** Since when, by the database's clock, every attempt has found the engine away. */
+  awaySince?: string;
 }
 
 /** The work and its outcome. This row is the truth; a job in the queue is only a claim on it. */
@@ -155,7 +157,9 @@ export class Operation {
   @Column('text')
   correlationId: string;
 
-  @Field(() => Int, { description: 'How often a worker has taken it up.' })
+  @Field(() => Int, {
+    description: 'How often a worker has taken it up; in vain because the engine was away does not count.',
+  })
   @Column('integer', { default: 0 })
   attempts: number;
 

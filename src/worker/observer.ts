@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { inTransaction } from '../db/transaction';
-import { EngineError, type EngineKind as KindOfEngine, type Hint, type InstanceFacts } from '../engine/engine';
+import type { EngineKind as KindOfEngine, Hint, InstanceFacts } from '../engine/engine';
 import { EngineKind } from '../entities/enums';
 import { forgetOldKeys } from '../services/idempotency';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
@@ -19,12 +19,13 @@ const BATCH = 100;
 const SETTLE_MS = 50;
 const RETRY_MS = 1000;
 const STOP_WITHIN_MS = 1000;
-const LOOK_DEADLINE_MS = 120_000;
 const OBSERVER_LOCK = 7_165_201_002;
 
 export interface ObserverOptions {
   intervalSeconds: number;
   deletion: SnapshotDeletion;
+  /** Since when the engine is away, as this process sees it; null while it answers. */
+  awaySince: () => Date | null;
   /** A connection of its own, for the lock that makes it the only observer. */
   connect: () => Promise<Client>;
 }
@@ -38,6 +39,8 @@ export class Observer {
   private running: Promise<void> = Promise.resolve();
   private engine: Pick<Look, 'engineId' | 'restarted'> = { engineId: '', restarted: false };
   private failures = 0;
+  private observing = false;
+  private noted: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly parts: Parts,
@@ -53,6 +56,13 @@ export class Observer {
     this.stopping.abort();
     this.wake();
     await Promise.race([this.running, sleep(STOP_WITHIN_MS, undefined, { ref: false })]);
+  }
+
+  /** The engine went away, or is back: the process that observes says so to all, and looks. */
+  engineChanged(): void {
+    if (!this.observing) return;
+    void this.noteAvailability();
+    if (!this.options.awaySince()) this.hint(null);
   }
 
   /** Observes whenever it holds the lock, which ends with its connection. */
@@ -79,6 +89,7 @@ export class Observer {
 
   private async observe(signal: AbortSignal): Promise<void> {
     this.lookEverywhere = true;
+    this.observing = true;
     signal.addEventListener('abort', () => this.wake());
     const watching = this.watch(signal);
     const timer = setInterval(() => this.hint(null), this.options.intervalSeconds * 1000);
@@ -88,13 +99,13 @@ export class Observer {
         await this.nextHint(signal);
       }
     } finally {
+      this.observing = false;
       clearInterval(timer);
       await watching;
     }
   }
 
-  private async lookOnce(observing: AbortSignal): Promise<void> {
-    const signal = AbortSignal.any([observing, AbortSignal.timeout(LOOK_DEADLINE_MS)]);
+  private async lookOnce(signal: AbortSignal): Promise<void> {
     try {
       if (this.lookEverywhere) {
         this.lookEverywhere = false;
@@ -106,7 +117,8 @@ export class Observer {
       }
       this.failures = 0;
     } catch (error) {
-      if (observing.aborted) return;
+      if (signal.aborted) return;
+      if (this.options.awaySince()) await this.noteAvailability();
       this.parts.log('warn', { err: error }, 'a look at the engine failed');
       // The stream of events tells at once when the engine is back; until then it is asked less and less often.
       this.again(null, Math.min(30_000, RETRY_MS * 2 ** this.failures++));
@@ -127,20 +139,15 @@ export class Observer {
   private async sweep(signal: AbortSignal): Promise<void> {
     const { db, engine } = this.parts;
     const batch: InstanceFacts[] = [];
-    let seen = 0;
     let run: string | null = null;
-    let look: Pick<Look, 'engineId' | 'restarted' | 'at'> | undefined;
+    let look: Omit<Look, 'atWork'> | undefined;
     try {
       ({ look, run } = await this.beginLook(signal));
       for await (const facts of engine.instances(signal)) {
-        seen += 1;
         if (batch.push(facts) >= BATCH) await this.record(look, batch.splice(0), signal);
       }
-    } catch (error) {
-      // One member of a cluster that is down is not the engine; a list that breaks off was true as far as it went.
-      if (error instanceof EngineError && seen === 0 && !signal.aborted) await this.markUnavailable();
-      throw error;
     } finally {
+      // A list that breaks off was true as far as it went.
       if (look) await this.record(look, batch, signal);
     }
     await inTransaction(db, (tx) => recordAbsences(tx, look));
@@ -183,11 +190,21 @@ export class Observer {
     const values = [uuidv7(), KINDS[kind], name, version, capabilities, at, run];
     const [row] = await db.query<{ id: string; restarted: boolean }[]>(NOTE_ENGINE, values);
     this.engine = { engineId: row?.id ?? '', restarted: row?.restarted === true };
+    await this.noteAvailability();
     return { look: { ...this.engine, at }, run };
   }
 
-  private async markUnavailable(): Promise<void> {
-    await this.parts.db.query('update engines set unavailable_since = coalesce(unavailable_since, now())');
+  /** One write after the other, each of what is true when it is made: the last one is right, whatever changed meanwhile. */
+  private noteAvailability(): Promise<unknown> {
+    const write = async () => {
+      const since = this.options.awaySince();
+      await this.parts.db.query(NOTE_AVAILABILITY, [since && (Date.now() - since.getTime()) / 1000]);
+    };
+    this.noted = this.noted.then(write).catch((error: unknown) => {
+      // The next look notes it again.
+      this.parts.log('warn', { err: error }, 'whether the engine answers could not be noted');
+    });
+    return this.noted;
   }
 
   /** Follows the engine's events as long as it can; a lost stream means that anything may have changed. */
@@ -240,13 +257,19 @@ with before as (
   select coalesce(run <> $7 and coalesce(unavailable_since, now()) - observed_at < interval '5 minutes', false) as restarted
   from engines
 ), known as (
-  update engines set kind = $2, name = $3, version = $4, capabilities = $5, observed_at = $6, unavailable_since = null
+  update engines set kind = $2, name = $3, version = $4, capabilities = $5, observed_at = $6
   returning id
 ), made as (
   insert into engines (id, kind, name, version, capabilities, observed_at)
   select $1, $2, $3, $4, $5, $6 where not exists (select from known) returning id
 )
 select id, restarted from known, before union all select id, false from made`;
+
+/** By the database's clock, and since when the first process saw it. */
+const NOTE_AVAILABILITY = `
+update engines set unavailable_since = case
+  when $1::float8 is not null then coalesce(unavailable_since, now() - $1 * interval '1 second') end
+where (unavailable_since is null) = ($1::float8 is not null)`;
 
 const ANOTHER_THERE = `
 select from instances where engine_id = $1 and project = $2 and name = $3 and uid <> $4 and status <> 'DELETED'`;

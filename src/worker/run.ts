@@ -3,37 +3,40 @@ import type { DataSource } from 'typeorm';
 import { isDatabaseAway } from '../db/away';
 import { findRow } from '../db/rows';
 import { inTransaction } from '../db/transaction';
+import type { EngineAway } from '../engine/breaker';
 import { EngineError, type Engine, type InstanceFacts } from '../engine/engine';
 import { OperationKind, OperationStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import type { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
-import { beginStep, claim, ClaimLost, finish, note, release, type Claim } from '../services/operations';
+import { beginStep, claim, ClaimLost, finish, note, postpone, release, type Claim } from '../services/operations';
 import { handlers } from './handlers';
 import type { Outcome, Work } from './handlers/handler';
 import { recordInstance } from './observation';
 import { toOperationError } from './outcome';
 import { isTransient, NotStarted } from './transient';
-
-/** The longest an operation may work on the engine in one attempt, waiting included. */
-const DEADLINE_MS = 30 * 60_000;
+import { nextAttempt, untilWoken, waitsFor } from './waiting';
 
 export interface Parts {
   db: DataSource;
   engine: Engine;
+  /** Whether the engine is known to be away. */
+  away?: () => EngineAway | null;
   log: (level: 'info' | 'warn' | 'error', what: object, message: string) => void;
 }
 
 /** Works on the operation unless it has ended or another job holds it. Throws only when nothing can be recorded. */
 export async function runOperation(parts: Parts, operationId: string, jobId: string, stop: AbortSignal): Promise<void> {
+  // Not taken up at all: hundreds of operations that wait cost the database next to nothing.
+  const away = parts.away?.();
+  if (away && (await postpone(parts.db, operationId, waitsFor(away), untilWoken()))) return;
   const held = await claim(parts.db, operationId, jobId);
   if (!held) return;
-  const signal = AbortSignal.any([stop, AbortSignal.timeout(DEADLINE_MS)]);
   try {
     const instance = await findRow(parts.db, Instance, held.operation.instanceId);
     if (!instance) throw new Error('an operation without its instance');
-    const outcome = await attempt(parts, held, instance, signal);
-    const facts = await parts.engine.findInstance(instance, signal).catch(() => null);
+    const outcome = await attempt(parts, held, instance, stop);
+    const facts = await parts.engine.findInstance(instance, stop).catch(() => null);
     await inTransaction(parts.db, async (tx) => {
       await outcome.record(tx);
       if (facts?.uid === instance.uid) await recordInstance(tx, instance, facts);
@@ -133,24 +136,33 @@ async function putBack(parts: Parts, held: Claim, error: unknown): Promise<void>
   const { db, log } = parts;
   const { operation } = held;
   const cause = error instanceof NotStarted ? error.cause : error;
-  if (isTransient(cause, operation.attempts)) {
-    const reason = `${(cause as Error).message} It is tried again by itself.`;
-    const pause = Math.min(15, 0.5 * 2 ** Math.min(operation.attempts, 6)) * (0.75 + Math.random() / 2);
-    await inTransaction(db, (tx) => release(tx, held, reason, pause, error instanceof NotStarted));
+  // A check has no effect, however it ends.
+  const notStarted = error instanceof NotStarted || operation.steps.at(-1)?.name === 'check';
+  const transient = isTransient(cause, operation.attempts);
+  const pause = transient ? await nextAttempt(db, operation, cause, notStarted) : null;
+  if (pause !== null) {
+    await inTransaction(db, (tx) => release(tx, held, waitsFor(cause as Error), pause, notStarted));
     return;
   }
   log('error', { operation: operation.id, err: cause }, 'an operation failed');
-  const failure = toOperationError(cause, operation.correlationId);
+  const failure = toOperationError(cause, operation.correlationId, transient ? { addition: 'Nothing was begun.' } : {});
   const open = operation.items.filter(({ status }) => !isFinal(status));
   for (const item of open) Object.assign(item, { status: OperationStatus.FAILED, error: failure });
   await inTransaction(db, async (tx) => {
     const touched = [operation.snapshotId, ...open.map(({ snapshotId }) => snapshotId)];
-    await tx.query(SUSPECT, [touched, JSON.stringify(failure)]);
+    if (transient) await tx.query(NOT_BEGUN, [touched]);
+    else await tx.query(SUSPECT, [touched, JSON.stringify(failure)]);
     await finish(tx, held, failure);
   });
 }
 
 const isFinal = (status: OperationStatus) => status !== OperationStatus.QUEUED && status !== OperationStatus.RUNNING;
+
+/** What was to be made never was, unless it was there half made before; what was to be restored is as it was. */
+const NOT_BEGUN = `
+with never_made as (delete from snapshots where id = any($1) and status in ('PENDING', 'CREATING') and error is null)
+update snapshots set status = case when error is null then 'AVAILABLE' else 'ERROR' end
+where id = any($1) and (status = 'RESTORING' or status in ('PENDING', 'CREATING') and error is not null)`;
 
 /**
  * It ended in the middle of something, and nobody saw how: what was being made or deleted is suspect. What was being restored

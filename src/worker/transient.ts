@@ -6,7 +6,7 @@ const PATIENCE = 100;
 
 /**
  * Worth another attempt: nothing was started for a reason that passes, or nobody saw how it ended and the next attempt can
- * look. `attempts` is how often the operation has been taken up.
+ * look. `attempts` is how often the operation has been taken up; in vain because the engine was away does not count.
  */
 export function isTransient(error: unknown, attempts: number): boolean {
   if (!(error instanceof EngineError)) return false;

@@ -6,6 +6,8 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, makeWorkerUtils, run, runMigrations, type Runner, type WorkerEvents } from 'graphile-worker';
 import { Client, Pool } from 'pg';
+import { guarded } from '../engine/guard';
+import { wakeWaiting } from '../services/operations';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
 import { Observer } from './observer';
 import { Recovery } from './recovery';
@@ -13,6 +15,8 @@ import { runOperation, type Parts } from './run';
 
 /** How long running operations get to end by themselves when the process stops. */
 const DRAIN_MS = 7000;
+/** After the engine's return, waiting operations are looked for again. */
+const AGAIN_MS = 1000;
 /** How long to wait before a runner that gave up is followed by another. */
 const RESTART_MS = 1000;
 
@@ -32,7 +36,28 @@ export async function installQueue(url: string): Promise<void> {
   await runMigrations({ connectionString: url, logger: silent() });
 }
 
-export async function startWorker(parts: Parts, options: WorkerOptions): Promise<RunningWorker> {
+export async function startWorker(given: Parts, options: WorkerOptions): Promise<RunningWorker> {
+  const ended = new AbortController();
+  const wake = async () => {
+    if (ended.signal.aborted) return;
+    // Where it fails, they are taken up after their pauses.
+    await wakeWaiting(given.db).catch((error: unknown) => given.log('warn', { err: error }, 'nothing could be woken'));
+  };
+  const engine = guarded(given.engine, {
+    until: ended.signal,
+    onAway: () => {
+      given.log('warn', { err: engine.away }, 'the engine is away');
+      observer.engineChanged();
+    },
+    onReturn: () => {
+      given.log('info', {}, 'the engine is back');
+      observer.engineChanged();
+      void wake();
+      // What found it away a moment ago may be going to sleep only now.
+      setTimeout(() => void wake(), AGAIN_MS).unref();
+    },
+  });
+  const parts = { ...given, engine, away: () => engine.away };
   // A pool of ours: the queue's own would lose its listener for errors before its last connection is closed.
   const pool = new Pool({
     connectionString: options.url,
@@ -55,8 +80,10 @@ export async function startWorker(parts: Parts, options: WorkerOptions): Promise
     connect,
     intervalSeconds: options.observeIntervalSeconds,
     deletion: options.deletion,
+    awaySince: () => engine.away?.since ?? null,
   });
   const stop = async () => {
+    ended.abort();
     await observer.stop();
     await queue.stop();
     await recovery.stop();

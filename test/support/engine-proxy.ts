@@ -9,6 +9,9 @@ export interface EngineProxy {
   /** Breaks every connection and accepts none. */
   leave: () => Promise<void>;
   comeBack: () => Promise<void>;
+  /** Every connection is accepted and stays open, and nothing gets through, until `resume`. */
+  hang: () => void;
+  resume: () => void;
   /** The streams of events stay open and say nothing, until `tell` says it all at once. */
   hush: () => void;
   tell: () => void;
@@ -20,6 +23,11 @@ export async function proxyTo(engineSocket: string): Promise<EngineProxy> {
   const socket = join(folder, 'engine.socket');
   const pairs = new Set<[Socket, Socket]>();
   const streams = new Set<Socket>();
+  let hanging = false;
+  const connectPair = (client: Socket, engine: Socket): void => {
+    client.pipe(engine);
+    engine.pipe(client);
+  };
 
   const relay = (client: Socket): void => {
     const engine = connect(engineSocket);
@@ -36,8 +44,7 @@ export async function proxyTo(engineSocket: string): Promise<EngineProxy> {
         for (const each of pair) each.destroy();
       });
     }
-    client.pipe(engine);
-    engine.pipe(client);
+    if (!hanging) connectPair(client, engine);
   };
 
   let server: Server | null = null;
@@ -57,6 +64,14 @@ export async function proxyTo(engineSocket: string): Promise<EngineProxy> {
     socket,
     leave,
     comeBack,
+    hang: () => {
+      hanging = true;
+      for (const pair of pairs) for (const each of pair) each.unpipe().pause();
+    },
+    resume: () => {
+      hanging = false;
+      for (const pair of pairs) connectPair(...pair);
+    },
     hush: () => {
       for (const stream of streams) stream.unpipe().pause();
     },

@@ -22,8 +22,9 @@ export const create: Handler = async (work) => {
     },
     begin: () => ({ change: (tx) => setCreating(tx, operation.snapshotId) }),
     act: async (started) => {
-      if (replacing) await engine.deleteSnapshot(ref, signal);
+      const isThere = replacing;
       replacing = false;
+      if (isThere) await engine.deleteSnapshot(ref, signal);
       await engine.createSnapshot(ref, { stateful: operation.input.stateful === true }, signal, started);
     },
   });
