@@ -79,7 +79,9 @@ class FolderEngine implements LocalEngine {
     for (;;) {
       const facts = await this.turns.now(signal, async () => {
         const next = await found.next();
-        return next.done === true ? null : this.facts(next.value, { sizes: false });
+        const facts = next.done === true ? null : await this.facts(next.value, { sizes: false });
+        await this.instancesHere.assertThere();
+        return facts;
       });
       if (facts === null) return;
       yield facts;
@@ -89,7 +91,9 @@ class FolderEngine implements LocalEngine {
   findInstance(at: At, signal: AbortSignal): Promise<InstanceFacts | null> {
     return this.turns.now(signal, async () => {
       const found = await this.instancesHere.find(at);
-      return found === null ? null : this.facts(found, { sizes: true });
+      const facts = found && (await this.facts(found, { sizes: true }));
+      // What goes away while it is looked at must not look like an instance whose snapshots are gone.
+      return facts && (await this.instancesHere.find(at)) && facts;
     });
   }
 

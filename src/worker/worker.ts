@@ -120,6 +120,8 @@ class Queue {
   async start(): Promise<void> {
     const events = new EventEmitter() as unknown as WorkerEvents;
     events.on('pool:create', ({ workerPool }) => void this.holderIds.add(workerPool.id));
+    // It shuts itself down when it cannot record the end of a job, as when the database is away, and may not come to an end.
+    const givesUp = new Promise<void>((resolve) => events.once('pool:gracefulShutdown', () => resolve()));
     const runner = await run({
       pgPool: this.pool,
       concurrency: this.concurrency,
@@ -143,8 +145,8 @@ class Queue {
     });
     this.runner = runner;
     if (this.stopping.signal.aborted) return runner.stop();
-    void runner.promise
-      .catch(() => undefined)
+    const ended = runner.promise.catch(() => undefined);
+    void Promise.race([ended, givesUp])
       .then(() => this.followUp(runner))
       .catch(() => undefined);
   }
