@@ -153,8 +153,11 @@ function endingWell<T extends object>(answer: T, onFailure?: (error: unknown) =>
   return stream as object as T;
 }
 
+/** A session or a role was lost, not just the sight of one object. */
 function isLoss(error: unknown): boolean {
-  return error instanceof GraphQLError && ['UNAUTHENTICATED', 'FORBIDDEN'].includes(String(error.extensions.code));
+  if (!(error instanceof GraphQLError)) return false;
+  const { code, requiredRoles } = error.extensions;
+  return code === 'UNAUTHENTICATED' || (code === 'FORBIDDEN' && requiredRoles !== undefined);
 }
 
 /** As a stream of one event; the library knows no result without data. */

@@ -160,7 +160,7 @@ async function write(
   const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
   const set = [...names.map((name, index) => `${name} = $${index + 3}`), ...more].join(', ');
   const [, count] = await tx.query<[unknown, number]>(
-    `update operations set ${set} where id = $1 and attempt_token = $2 returning ${ANNOUNCE}`,
+    `update operations set ${set} where id = $1 and attempt_token = $2`,
     [held.operation.id, held.token, ...values],
   );
   if (count !== 1) throw new ClaimLost();
@@ -183,9 +183,6 @@ function closeSteps(steps: OperationStep[], status: OperationStatus, now: Date):
 
 const isJson = (value: unknown) => typeof value === 'object' && value !== null && !(value instanceof Date);
 
-/** Of a row of operations: tells those who follow it, or its instance. */
-const ANNOUNCE = `pg_notify('keyframe', 'operation:' || id), pg_notify('keyframe', 'instance:' || instance_id)`;
-
 const INSERT = (columns: string) => `
 with o as (
   insert into operations (id, kind, status, instance_id, snapshot_id, snapshot_name, input, items, actor_id,
@@ -194,7 +191,7 @@ with o as (
   on conflict (instance_id) where status in ('QUEUED', 'RUNNING') do nothing
   returning *
 ), enqueued as (
-  select graphile_worker.add_job('operation', json_build_object('id', id)), ${ANNOUNCE} from o
+  select graphile_worker.add_job('operation', json_build_object('id', id)) from o
 ) select ${columns} from o, enqueued`;
 
 const CLAIM = (columns: string) => `
@@ -203,9 +200,7 @@ with o as (
     attempt_token = $2 || ':' || (attempts + 1), started_at = coalesce(started_at, now())
   where id = $1 and (status = 'QUEUED' or status = 'RUNNING' and starts_with(attempt_token, $2 || ':'))
   returning *
-), told as (
-  select ${ANNOUNCE} from o
-) select ${columns} from o, told`;
+) select ${columns} from o`;
 
 /**
  * A job stays until its operation was worked on. It never comes up again when it has failed too often, or when this process

@@ -2,7 +2,6 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import type { Request } from '../auth/actor';
-import { announce } from '../db/events';
 import { columnsOf, findRow, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { OperationKind } from '../entities/enums';
@@ -129,7 +128,6 @@ export class Snapshots {
         expiresAt,
       ]);
       if (!updated) throw version === null ? notFound('snapshotId', 'snapshot') : versionConflict();
-      await announce(tx, `instance:${snapshot.instanceId}`);
       return updated;
     });
   }

@@ -1,5 +1,6 @@
 import type { MigrationInterface } from 'typeorm';
 import { FirstTables1795300000000 } from './1795300000000-first-tables';
+import { ChangeLog1795400000000 } from './1795400000000-change-log';
 
 /** In order. A migration is never edited once it has landed. */
-export const migrations: (new () => MigrationInterface)[] = [FirstTables1795300000000];
+export const migrations: (new () => MigrationInterface)[] = [FirstTables1795300000000, ChangeLog1795400000000];
