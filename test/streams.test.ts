@@ -153,6 +153,25 @@ describe.each(Object.entries(TRANSPORTS))('over %s', (_, open) => {
     await change('AssignInstance');
   });
 
+  test('an operation whose instance is taken ends with FORBIDDEN as well; one that is gone just ends', async () => {
+    const admin = await app.as('admin');
+    const { viewer } = await alice.query('{ viewer { id } }');
+    const instance = await buildInstance(app);
+    const input = { userId: viewer.id, instanceId: instance };
+    const change = (mutation: string, type: string) =>
+      admin.query(`mutation ($input: ${type}!) { ${mutation}(input: $input) { userErrors { code } } }`, { input });
+    await change('assignInstance', 'AssignInstanceInput');
+    const held = await hold(app, instance);
+    const [taken, gone] = [open(alice, OPERATION, { id: held.id }), open(ops, OPERATION, { id: held.id })];
+    for (const each of [taken, gone]) expect(await each.next()).toMatchObject({ value: { data: expect.anything() } });
+    await change('unassignInstance', 'UnassignInstanceInput');
+    expect(await all(taken)).toMatchObject([
+      { errors: [{ extensions: { code: 'FORBIDDEN', contact: 'Write to help@keyframe.test' } }] },
+    ]);
+    await held.release();
+    expect(await all(gone)).toEqual([]);
+  });
+
   test('a request that is refused says why, with a code and a correlation id', async () => {
     const cases: [TestClient, string, object, string][] = [
       [ops, 'subscription { operationUpdated(id: "x") { idd } }', {}, 'GRAPHQL_VALIDATION_FAILED'],
