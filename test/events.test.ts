@@ -234,6 +234,16 @@ test('an older transaction that is rolled back holds nobody up for longer', asyn
   expect(follower.changes).toHaveLength(1);
 });
 
+test('a cursor leads to an event, never to a number that may be given again after a crash', async () => {
+  await move(await buildInstance(app), 'committed');
+  const [{ last }] = await app.db.query('select max(xact) as last from events');
+  const client = await connection();
+  await client.query('begin');
+  await client.query('select pg_current_xact_id()');
+  await client.query('rollback');
+  expect(partsOf(await here())[1]).toBe(last);
+});
+
 test('followers that come and go while many write miss nothing, and see one order', async () => {
   const cursor = await here();
   const built = await Promise.all(Array.from({ length: 6 }, () => buildInstance(app)));

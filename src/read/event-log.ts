@@ -19,7 +19,10 @@ const HOURS_UNTIL_FORGOTTEN = HOURS_KEPT + 1;
 /** What one chore looks at, beginning with the oldest. */
 const FORGOTTEN_AT_ONCE = 10_000;
 
-/** How far a reader has come: at an event, or before all those of a transaction (`seq` 0). */
+/**
+ * How far a reader has come: at an event, which may be one that was not for them. Never at a number without an event: after
+ * a crash, Postgres gives numbers again of which nothing had reached the disk.
+ */
 export interface Place {
   xact: string;
   seq: string;
@@ -39,7 +42,9 @@ export interface Reading {
 }
 
 interface Row extends Event {
-  horizon: string;
+  /** The last event that has been considered; null when there is none after the place. */
+  endXact: string | null;
+  endSeq: string | null;
   life: string;
   now: Date;
   good: boolean;
@@ -54,11 +59,14 @@ export async function readOn(db: DataSource, actor: Actor, after: Place | null):
   const { sql, values } = readingStatement(actor, after);
   const [row] = await db.query<Row[]>(sql, values);
   if (!row) throw new Error('the log has no end');
-  const { horizon, life, now, good, more, ...event } = row;
+  const { endXact, endSeq, life, now, good, more, ...event } = row;
   if (!good) throw expired();
-  return (event.xact as string | null) === null
-    ? { event: null, place: { xact: horizon, seq: '0', at: now, life }, more }
-    : { event: toEntity(Event, event), place: { xact: event.xact, seq: event.seq, at: event.occurredAt, life }, more };
+  if ((event.xact as string | null) !== null) {
+    const { xact, seq, occurredAt: at } = event;
+    return { event: toEntity(Event, event), place: { xact, seq, at, life }, more };
+  }
+  const { xact, seq } = after ?? BEGINNING;
+  return { event: null, place: { xact: endXact ?? xact, seq: endSeq ?? seq, at: now, life }, more };
 }
 
 /** Opaque to clients; cursors of lists begin with another word. */
@@ -85,6 +93,9 @@ export async function forgetOldEvents(db: DataSource): Promise<void> {
 
 const KIND = 'Event';
 
+/** Before everything, for a log that is empty. */
+const BEGINNING = { xact: '0', seq: '0' };
+
 const isNumber = (part: unknown): part is string => typeof part === 'string' && /^\d{1,18}$/.test(part);
 
 function expired(): RequestError {
@@ -107,21 +118,24 @@ const LOG = `
 
 function readingStatement(actor: Actor, after: Place | null) {
   const params = new Params();
-  let follows = 'false';
+  const { xact: x, seq: s } = after ?? BEGINNING;
+  const [xact, seq] = [`${params.add(x)}::bigint`, `${params.add(s)}::bigint`];
+  const readable = `(e.xact, e.seq) > (${xact}, ${seq}) and e.xact < log.horizon`;
+  const visible = after ? visibleEvent(actor, 'e', params) : 'false';
   let good = 'true';
   if (after) {
-    const [xact, seq] = [`${params.add(after.xact)}::bigint`, `${params.add(after.seq)}::bigint`];
-    follows = `(e.xact, e.seq) > (${xact}, ${seq}) and e.xact < log.horizon and ${visibleEvent(actor, 'e', params)}`;
     good = `log.life = ${params.add(after.life)} and ${xact} <= log.beyond
       and ${params.add(after.at)}::timestamptz > now() - interval '${HOURS_KEPT} hours'`;
   }
   const sql = `
     with log as materialized (${LOG})
-    select log.horizon, log.life, now() as now, ${good} as good,
+    select log.life, now() as now, final.xact as "endXact", final.seq as "endSeq", ${good} as good,
       exists (select from events e where e.xact >= log.horizon and e.xact < log.beyond) as more,
       e.xact, e.seq, e.occurred_at as "occurredAt", e.node_type as "nodeType", e.node_id as "nodeId",
       e.instance_id as "instanceId", e.user_id as "userId", e.change
-    from log left join lateral (select * from events e where ${follows} order by e.xact, e.seq limit 1) e on true`;
+    from log
+    left join lateral (select * from events e where ${readable} and ${visible} order by e.xact, e.seq limit 1) e on true
+    left join lateral (select e.xact, e.seq from events e where ${readable} order by e.xact desc, e.seq desc limit 1) final on true`;
   return { sql, values: params.values };
 }
 
