@@ -246,18 +246,20 @@ test('a cursor leads to an event, never to a number that may be given again afte
 
 test('followers that come and go while many write miss nothing, and see one order', async () => {
   const cursor = await here();
-  const built = await Promise.all(Array.from({ length: 6 }, () => buildInstance(app)));
+  const built = await Promise.all(Array.from({ length: 4 }, () => buildInstance(app)));
   let writing = true;
   const writers = built.map(async (instance, index) => {
     const client = await connection();
-    for (let i = 0; i < 40; i += 1) {
+    for (let i = 0; i < 25; i += 1) {
+      // So slowly that the followers are at the end of the log most of the time, where transactions are open.
+      await client.query('select pg_sleep(0.1)');
       await client.query('begin');
       await client.query('update instances set location = $2 where id = $1', [uuidOf(instance), `${index}-${i}`]);
-      if (i % 3 === index % 3) await client.query('select pg_sleep(0.02)');
+      if (i % 2 === index % 2) await client.query('select pg_sleep(0.15)');
       await client.query(
         `insert into snapshots (id, instance_id, name, created_at, stateful, status, origin)
-         values (gen_random_uuid(), $1, $2, now(), false, 'AVAILABLE', 'MANUAL')`,
-        [uuidOf(instance), `s-${i}`],
+         select gen_random_uuid(), $1, $2 || '-' || n, now(), false, 'AVAILABLE', 'MANUAL' from generate_series(1, $3) n`,
+        [uuidOf(instance), `s-${i}`, i === 12 ? 50 : 1],
       );
       await client.query(i % 7 === 0 ? 'rollback' : 'commit');
     }
@@ -286,7 +288,7 @@ test('followers that come and go while many write miss nothing, and see one orde
   await Promise.all([...writers, work]);
   writing = false;
   const log = await logAfter(cursor);
-  expect(log.length).toBeGreaterThan(400);
+  expect(log.length).toBeGreaterThan(300);
   for (const told of await Promise.all(telling)) expect(told).toEqual(log);
   await until(() => steady.changes.length >= log.length, 20_000, 'the steady one');
   expect(steady.changes.map(placeOf)).toEqual(log);
