@@ -28,11 +28,7 @@ async function bare(pool: Pool, instanceId: string, userId: string): Promise<voi
      values ($1, 'SNAPSHOT_CREATE', 'QUEUED', $2, $3, 'bare', $4, $5, now())`,
     [operation, instanceId, snapshot, userId, uuidv7()],
   );
-  await client.query(
-    `select graphile_worker.add_job('operation', json_build_object('id', $1::text)),
-       pg_notify('keyframe', 'operation:' || $1::text), pg_notify('keyframe', 'instance:' || $2::text)`,
-    [operation, instanceId],
-  );
+  await client.query(`select graphile_worker.add_job('operation', json_build_object('id', $1::text))`, [operation]);
   await client.query('commit');
   client.release();
 }

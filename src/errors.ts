@@ -27,7 +27,13 @@ export enum UserErrorCode {
 
 /** Codes of errors at the top of a response, in `extensions.code`. */
 export type RequestErrorCode =
-  'BAD_REQUEST' | 'BAD_USER_INPUT' | 'UNAUTHENTICATED' | 'FORBIDDEN' | 'SERVICE_UNAVAILABLE' | 'INTERNAL_SERVER_ERROR';
+  | 'BAD_REQUEST'
+  | 'BAD_USER_INPUT'
+  | 'UNAUTHENTICATED'
+  | 'FORBIDDEN'
+  | 'CURSOR_EXPIRED'
+  | 'SERVICE_UNAVAILABLE'
+  | 'INTERNAL_SERVER_ERROR';
 
 /** A refusal that belongs in a mutation's `userErrors`. */
 export class AppError extends Error {

@@ -5,6 +5,7 @@ import { GraphQLSchema, isEnumType, lexicographicSortSchema } from 'graphql';
 import { buildSchemaSync, type ContainerType } from 'type-graphql';
 import { authDirectives } from './auth/directives';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { EventResolver } from './resolvers/event.resolver';
 import { EngineResolver, InstanceAssignmentResolver, InstanceResolver } from './resolvers/instance.resolver';
 import { NodeResolver } from './resolvers/node.resolver';
 import { OperationItemResolver, OperationResolver } from './resolvers/operation.resolver';
@@ -24,6 +25,7 @@ export function createSchema(container?: ContainerType): GraphQLSchema {
       InstanceResolver,
       SnapshotResolver,
       OperationResolver,
+      EventResolver,
       UserResolver,
       EngineResolver,
       InstanceAssignmentResolver,

@@ -14,59 +14,45 @@ interface Row {
   error?: OperationError;
   /** Never seen on the engine: its time is that of its acceptance. */
   unseen?: boolean;
-  size?: number;
 }
 interface Facts {
   name: string;
   at?: number;
   stateful?: boolean;
-  size?: number | null;
 }
 
 /** The changes in words; a row is called by its place in the list. */
-function compare(rows: Row[], seen: Facts[]): { missing: string[]; seen: string[]; found: string[]; told: boolean } {
+function compare(rows: Row[], seen: Facts[]): { missing: string[]; seen: string[]; found: string[] } {
   const changes = compareSnapshots(
-    [{ instanceId: 'i', seen: seen.map(({ name, at = 0, stateful = false, size }) => ({ name, createdAt: time(at), stateful, ...(size !== undefined && { sizeBytes: size }) })) }], // prettier-ignore
-    rows.map(
-      (
-        { name, at = 0, stateful = false, status = 'AVAILABLE', error: why = null, unseen = false, size = null },
-        index,
-      ) => ({
-        id: `row ${index}`,
-        instanceId: 'i',
-        name,
-        createdAt: time(at),
-        stateful,
-        status: SnapshotStatus[status],
-        error: why,
-        observedAt: unseen ? null : time(59),
-        sizeBytes: size,
-      }),
-    ),
+    [{ instanceId: 'i', seen: seen.map(({ name, at = 0, stateful = false }) => ({ name, createdAt: time(at), stateful })) }], // prettier-ignore
+    rows.map(({ name, at = 0, stateful = false, status = 'AVAILABLE', error: why = null, unseen = false }, index) => ({
+      id: `row ${index}`,
+      instanceId: 'i',
+      name,
+      createdAt: time(at),
+      stateful,
+      status: SnapshotStatus[status],
+      error: why,
+      observedAt: unseen ? null : time(59),
+    })),
   );
   return {
     missing: changes.missing,
     seen: changes.seen.map(({ id, name }) => `${id} as ${name}`),
     found: changes.found.map(({ name, createdAt }) => `${name} of ${createdAt.getUTCSeconds()}`),
-    told: changes.touched.has('i'),
   };
 }
 
-const nothing = { missing: [], seen: [], found: [], told: false };
+const nothing = { missing: [], seen: [], found: [] };
 
 test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
   ['nothing on either side changes nothing', [], [], {}],
-  ['what is there as it was changes nothing that is told', [{ name: 'a' }], [{ name: 'a' }], { seen: ['row 0 as a'] }],
-  ['what no row is about is found', [], [{ name: 'a', at: 3 }], { found: ['a of 3'], told: true }],
-  ['what is not there any more is missing', [{ name: 'a' }], [], { missing: ['row 0'], told: true }],
-  ['what was missing before is not told again', [{ name: 'a', status: 'MISSING' }], [], {}],
-  ['what is back is told', [{ name: 'a', status: 'MISSING' }], [{ name: 'a' }], { seen: ['row 0 as a'], told: true }],
-  [
-    'the same copy under another name was renamed',
-    [{ name: 'a' }],
-    [{ name: 'b' }],
-    { seen: ['row 0 as b'], told: true },
-  ],
+  ['what is there as it was is seen', [{ name: 'a' }], [{ name: 'a' }], { seen: ['row 0 as a'] }],
+  ['what no row is about is found', [], [{ name: 'a', at: 3 }], { found: ['a of 3'] }],
+  ['what is not there any more is missing', [{ name: 'a' }], [], { missing: ['row 0'] }],
+  ['what was missing before is not missing again', [{ name: 'a', status: 'MISSING' }], [], {}],
+  ['what is back is seen', [{ name: 'a', status: 'MISSING' }], [{ name: 'a' }], { seen: ['row 0 as a'] }],
+  ['the same copy under another name was renamed', [{ name: 'a' }], [{ name: 'b' }], { seen: ['row 0 as b'] }],
   [
     'two that swapped their names are still themselves',
     [
@@ -77,7 +63,7 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
       { name: 'a', at: 2 },
       { name: 'b', at: 1 },
     ],
-    { seen: ['row 1 as a', 'row 0 as b'], told: true },
+    { seen: ['row 1 as a', 'row 0 as b'] },
   ],
   [
     'two of the same moment are told apart by their names',
@@ -95,13 +81,13 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
     'another of the same name is another',
     [{ name: 'a', at: 1 }],
     [{ name: 'a', at: 2 }],
-    { missing: ['row 0'], found: ['a of 2'], told: true },
+    { missing: ['row 0'], found: ['a of 2'] },
   ],
   [
     'one with memory is not the one without',
     [{ name: 'a', stateful: true }],
     [{ name: 'a', stateful: false }],
-    { missing: ['row 0'], found: ['a of 0'], told: true },
+    { missing: ['row 0'], found: ['a of 0'] },
   ],
   [
     'one renamed into the name of one that was deleted keeps its row',
@@ -110,7 +96,7 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
       { name: 'b', at: 2 },
     ],
     [{ name: 'b', at: 1 }],
-    { seen: ['row 0 as b'], missing: ['row 1'], told: true },
+    { seen: ['row 0 as b'], missing: ['row 1'] },
   ],
   [
     'a missing row of the same name stays missing beside the one that is there',
@@ -131,13 +117,13 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
     'one that was never seen is not found under another name, even of its time',
     [{ name: 'a', at: 9, status: 'ERROR', error, unseen: true }],
     [{ name: 'b', at: 9 }],
-    { missing: ['row 0'], found: ['b of 9'], told: true },
+    { missing: ['row 0'], found: ['b of 9'] },
   ],
   [
     'a suspect one that was made anew there under its name is another',
     [{ name: 'a', at: 1, status: 'ERROR', error }],
     [{ name: 'a', at: 9 }],
-    { missing: ['row 0'], found: ['a of 9'], told: true },
+    { missing: ['row 0'], found: ['a of 9'] },
   ],
   [
     'a suspect one that went missing does not take the place of the good one that bears its name now',
@@ -152,14 +138,6 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
     'a suspect one that comes late is still suspect, and no find',
     [{ name: 'a', at: 1, status: 'MISSING', error, unseen: true }],
     [{ name: 'a', at: 9 }],
-    { seen: ['row 0 as a'], told: true },
-  ],
-  ['a size that is known now is told', [{ name: 'a' }], [{ name: 'a', size: 7 }], { seen: ['row 0 as a'], told: true }],
-  ['a size that was not asked for is no news', [{ name: 'a', size: 7 }], [{ name: 'a' }], { seen: ['row 0 as a'] }],
-  [
-    'a size that the engine does not know is no news',
-    [{ name: 'a', size: 7 }],
-    [{ name: 'a', size: null }],
     { seen: ['row 0 as a'] },
   ],
 ])('%s', (_, rows, seen, expected) => {
@@ -168,9 +146,8 @@ test.each<[string, Row[], Facts[], Partial<ReturnType<typeof compare>>]>([
 
 test('the snapshots of one instance are never taken for those of another', () => {
   const facts = { name: 'a', createdAt: time(1), stateful: false };
-  const row = { id: 'row', instanceId: 'one', name: 'a', createdAt: time(1), stateful: false, status: SnapshotStatus.AVAILABLE, error: null, observedAt: time(59), sizeBytes: null }; // prettier-ignore
+  const row = { id: 'row', instanceId: 'one', name: 'a', createdAt: time(1), stateful: false, status: SnapshotStatus.AVAILABLE, error: null, observedAt: time(59) }; // prettier-ignore
   const changes = compareSnapshots([{ instanceId: 'one', seen: [] }, { instanceId: 'other', seen: [facts] }], [row]); // prettier-ignore
   expect(changes.missing).toEqual(['row']);
   expect(changes.found).toMatchObject([{ instanceId: 'other', name: 'a' }]);
-  expect(changes.touched).toEqual(new Set(['one', 'other']));
 });

@@ -76,8 +76,7 @@ describe.each(Object.entries(TRANSPORTS))('over %s', (_, open) => {
   test('an operation is shown as it is, then after every change, and the stream ends when it is done', async () => {
     const instance = await buildInstance(app);
     const { id } = await hold(app, instance);
-    const changed = (set: string) =>
-      app.db.query(`with changed as (update operations set ${set} where id = $1) select pg_notify('keyframe', 'operation:' || $1::text)`, [uuidOf(id)]); // prettier-ignore
+    const changed = (set: string) => app.db.query(`update operations set ${set} where id = $1`, [uuidOf(id)]);
     const results = open(ops, OPERATION, { id });
     const next = async () => (await results.next()).value?.data.operationUpdated;
     expect(await next()).toMatchObject({ id, status: 'QUEUED', done: false, waitingReason: null });
@@ -138,7 +137,7 @@ describe.each(Object.entries(TRANSPORTS))('over %s', (_, open) => {
     await held.release();
   });
 
-  test('an instance that is taken from its user ends the stream', async () => {
+  test('an instance that is taken from its user ends the stream, which says why and whom to ask', async () => {
     const id = await instanceId(ops, 'db-1');
     const results = open(alice, INSTANCE, { id });
     await results.next();
@@ -147,8 +146,30 @@ describe.each(Object.entries(TRANSPORTS))('over %s', (_, open) => {
     const change = (mutation: string) =>
       admin.query(`mutation ($input: ${mutation}Input!) { ${mutation[0]?.toLowerCase()}${mutation.slice(1)}(input: $input) { userErrors { code } } }`, { input: { userId: viewer.id, instanceId: id } }); // prettier-ignore
     await change('UnassignInstance');
-    expect(await all(results)).toEqual([]);
+    const [last, ...more] = await all(results);
+    expect(more).toEqual([]);
+    expect(last).toEqual({ errors: [{ message: 'You may no longer see this; an administrator can give it back to you. Write to help@keyframe.test.',
+      extensions: { code: 'FORBIDDEN', contact: 'Write to help@keyframe.test', correlationId: expect.stringMatching(/./) } }] }); // prettier-ignore
     await change('AssignInstance');
+  });
+
+  test('an operation whose instance is taken ends with FORBIDDEN as well; one that is gone just ends', async () => {
+    const admin = await app.as('admin');
+    const { viewer } = await alice.query('{ viewer { id } }');
+    const instance = await buildInstance(app);
+    const input = { userId: viewer.id, instanceId: instance };
+    const change = (mutation: string, type: string) =>
+      admin.query(`mutation ($input: ${type}!) { ${mutation}(input: $input) { userErrors { code } } }`, { input });
+    await change('assignInstance', 'AssignInstanceInput');
+    const held = await hold(app, instance);
+    const [taken, gone] = [open(alice, OPERATION, { id: held.id }), open(ops, OPERATION, { id: held.id })];
+    for (const each of [taken, gone]) expect(await each.next()).toMatchObject({ value: { data: expect.anything() } });
+    await change('unassignInstance', 'UnassignInstanceInput');
+    expect(await all(taken)).toMatchObject([
+      { errors: [{ extensions: { code: 'FORBIDDEN', contact: 'Write to help@keyframe.test' } }] },
+    ]);
+    await held.release();
+    expect(await all(gone)).toEqual([]);
   });
 
   test('a request that is refused says why, with a code and a correlation id', async () => {

@@ -25,6 +25,7 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import { Role, UserStatus } from '../entities/enums';
+import { RequestError } from '../errors';
 import type { Actor, Caller } from './actor';
 
 type Rule = 'public' | readonly Role[];
@@ -91,6 +92,12 @@ export class Authorizer {
     const rule = field && this.rules.get(field);
     if (!rule) throw new Error(`there is no mutation ${mutation}`);
     return rule === 'public' || rule.includes(role) ? null : this.refusal(rule);
+  }
+
+  /** Of an object that was taken from a person who was following it. */
+  withdrawn(): RequestError {
+    const message = `You may no longer see this; an administrator can give it back to you. ${this.contact}.`;
+    return new RequestError('FORBIDDEN', message, { contact: this.contact });
   }
 
   /** It says which roles may and whom to ask, and nothing of what was asked for. */

@@ -9,11 +9,15 @@ import type { EntityManager } from 'typeorm';
 
 const CHANNEL = 'keyframe';
 
-/** What may have changed. An instance's topic covers its snapshots; a user's covers role, sessions and assignments. */
-export type Topic = `operation:${string}` | `instance:${string}` | `user:${string}`;
+/**
+ * What may have changed. An instance's topic covers its snapshots; a user's covers role, sessions and assignments; 'events'
+ * is all that the change log holds. Triggers send all but the user's.
+ */
+export type Topic = 'events' | `operation:${string}` | `instance:${string}` | UserTopic;
+type UserTopic = `user:${string}`;
 
 /** Tells every process, when (and only when) this transaction commits, to look at these again. */
-export async function announce(tx: EntityManager, ...topics: Topic[]): Promise<void> {
+export async function announce(tx: EntityManager, ...topics: UserTopic[]): Promise<void> {
   await tx.query('select pg_notify($1, topic) from unnest($2::text[]) topic', [CHANNEL, topics]);
 }
 
@@ -47,9 +51,9 @@ export class Events {
 
   /**
    * One tick per change, the first at once. Changes that come while the consumer is busy become one tick: a slow
-   * client costs a boolean, not a queue.
+   * client costs a boolean, not a queue. With `everyMs` there is one at least that often.
    */
-  async *ticks(topics: Topic[], signal: AbortSignal): AsyncGenerator<void, void> {
+  async *ticks(topics: Topic[], signal: AbortSignal, everyMs?: number): AsyncGenerator<void, void> {
     let dirty = true;
     let wake: () => void = () => undefined;
     const nudge = () => {
@@ -58,6 +62,7 @@ export class Events {
     };
     const off = this.on(topics, nudge);
     signal.addEventListener('abort', nudge);
+    const timer = everyMs === undefined ? undefined : setInterval(nudge, everyMs).unref();
     try {
       while (!signal.aborted) {
         if (dirty) {
@@ -69,6 +74,7 @@ export class Events {
       }
     } finally {
       off();
+      clearInterval(timer);
       signal.removeEventListener('abort', nudge);
     }
   }
@@ -113,6 +119,6 @@ export class Events {
 }
 
 const EVERYTHING = '*';
-const TOPIC = /^(operation|instance|user):[0-9a-f-]{36}$/;
+const TOPIC = /^(events|(operation|instance|user):[0-9a-f-]{36})$/;
 /** An idle connection may be dropped on the way without a word; this often somebody asks whether it is still there. */
 const ALIVE_EVERY_MS = 20_000;

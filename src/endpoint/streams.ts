@@ -1,4 +1,6 @@
 /** Operations that stream: WebSocket (graphql-transport-ws) and server-sent events, by the same steps as HTTP. */
+import type { ServerResponse } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
 import {
   execute,
   getOperationAST,
@@ -72,7 +74,8 @@ export class Streams {
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },
-      onOperation: (_context, _request, _args, result) => endingWell(result),
+      onOperation: (_context, { context: { reply } }, _args, result) =>
+        endingWell(result, { ready: () => flushed(reply.raw) }),
       onNext: (_context, _request, result) => this.formatted(result) as never,
     });
   }
@@ -98,7 +101,9 @@ export class Streams {
       // Closed here as well, so that it never depends on who is faster: the error would complete the operation, and a client
       // without another one closes the socket by itself.
       onOperation: ({ extra: { socket } }, _id, _params, _args, result) =>
-        endingWell(result, (error) => isLoss(error) && socket.close(CloseCode.Forbidden, 'Forbidden')),
+        endingWell(result, {
+          onFailure: (error) => isLoss(error) && socket.close(CloseCode.Forbidden, 'Forbidden'),
+        }),
       onNext: (_context, _id, _params, _args, result) => this.formatted(result),
       onError: (_context, _id, _params, errors) => this.format(errors),
     });
@@ -130,8 +135,14 @@ function isRefusal(prepared: ExecutionArgs | readonly GraphQLError[]): prepared 
   return Array.isArray(prepared);
 }
 
+interface Course {
+  /** Awaited before the source is asked for more. */
+  ready?: () => Promise<void>;
+  onFailure?: (error: unknown) => void;
+}
+
 /** A source that fails (the session was lost, the database is away) gives a last event that says so, not a broken stream. */
-function endingWell<T extends object>(answer: T, onFailure?: (error: unknown) => void): T {
+function endingWell<T extends object>(answer: T, { ready, onFailure }: Course): T {
   if (!(Symbol.asyncIterator in answer)) return answer;
   const results = answer as object as AsyncGenerator<ExecutionResult, void>;
   let failed = false;
@@ -140,6 +151,7 @@ function endingWell<T extends object>(answer: T, onFailure?: (error: unknown) =>
     next: async () => {
       if (failed) return { done: true, value: undefined };
       try {
+        await ready?.();
         return await results.next();
       } catch (error) {
         failed = true;
@@ -153,8 +165,20 @@ function endingWell<T extends object>(answer: T, onFailure?: (error: unknown) =>
   return stream as object as T;
 }
 
+/**
+ * Waits until the client has taken what was sent, or is gone. The library for server-sent events puts what it is given into
+ * a queue without a bound, and empties it by one write at a time: a slow client would fill our memory.
+ */
+async function flushed({ socket }: ServerResponse): Promise<void> {
+  await setImmediate(); // until then the library has begun to write
+  await new Promise<void>((resolve) => (socket && !socket.destroyed ? socket.write('', () => resolve()) : resolve()));
+}
+
+/** A session or a role was lost, not just the sight of one object. */
 function isLoss(error: unknown): boolean {
-  return error instanceof GraphQLError && ['UNAUTHENTICATED', 'FORBIDDEN'].includes(String(error.extensions.code));
+  if (!(error instanceof GraphQLError)) return false;
+  const { code, requiredRoles } = error.extensions;
+  return code === 'UNAUTHENTICATED' || (code === 'FORBIDDEN' && requiredRoles !== undefined);
 }
 
 /** As a stream of one event; the library knows no result without data. */

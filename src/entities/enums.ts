@@ -151,6 +151,25 @@ registerEnumType(OperationStatus, {
   },
 });
 
+export enum EventChange {
+  CREATED = 'CREATED',
+  UPDATED = 'UPDATED',
+  REMOVED = 'REMOVED',
+  CAUGHT_UP = 'CAUGHT_UP',
+}
+registerEnumType(EventChange, {
+  name: 'EventChange',
+  description: 'What an event tells.',
+  valuesConfig: {
+    CREATED: { description: 'The object is new, or the instance was assigned to you.' },
+    UPDATED: { description: 'Something of it changed.' },
+    REMOVED: { description: 'The object is gone, or the instance is no longer assigned to you.' },
+    CAUGHT_UP: {
+      description: 'Nothing changed: everything up to here was told. It keeps the cursor of a quiet stream fresh.',
+    },
+  },
+});
+
 export enum EngineKind {
   INCUS = 'INCUS',
   LXD = 'LXD',

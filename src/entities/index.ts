@@ -1,4 +1,5 @@
 import { Engine } from './engine';
+import { Event } from './event';
 import { IdempotencyKey } from './idempotency-key';
 import { Instance } from './instance';
 import { InstanceAssignment } from './instance-assignment';
@@ -8,4 +9,14 @@ import { Snapshot } from './snapshot';
 import { User } from './user';
 
 /** Every table of ours. */
-export const entities = [User, Session, Engine, Instance, InstanceAssignment, Snapshot, Operation, IdempotencyKey];
+export const entities = [
+  User,
+  Session,
+  Engine,
+  Instance,
+  InstanceAssignment,
+  Snapshot,
+  Operation,
+  IdempotencyKey,
+  Event,
+];

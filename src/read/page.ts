@@ -43,6 +43,11 @@ export function readPage(args: PageArguments, listing: Listing<object>, order: O
 /** Opaque to clients; it names the list and the order it belongs to, so that it is refused under another. */
 export function writeCursor(position: Position, listing: Listing<object>, order: Order): string {
   const parts = [listing.entity.name, order.field, position.value, position.id];
+  return opaque(parts);
+}
+
+/** Parts as a cursor. */
+export function opaque(parts: readonly string[]): string {
   return Buffer.from(JSON.stringify(parts)).toString('base64url');
 }
 
@@ -51,7 +56,7 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const TIME = /^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 function readCursor(cursor: string, listing: Listing<object>, order: Order): Position {
-  const [list, field, value, id] = parse(cursor);
+  const [list, field, value, id] = partsOf(cursor);
   const time = listing.orders[order.field]?.time;
   if (
     list !== listing.entity.name ||
@@ -61,13 +66,14 @@ function readCursor(cursor: string, listing: Listing<object>, order: Order): Pos
     (time && !isTime(value)) ||
     value.includes('\0')
   ) {
-    throw bad('This is not a cursor of this list.');
+    throw notOfThisList();
   }
   if (field !== order.field) throw bad('This cursor belongs to another order of the list.');
   return { value, id };
 }
 
-function parse(cursor: string): unknown[] {
+/** What a cursor is made of; empty for what is none. */
+export function partsOf(cursor: string): unknown[] {
   try {
     const parts: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
     return Array.isArray(parts) ? parts : [];
@@ -76,8 +82,14 @@ function parse(cursor: string): unknown[] {
   }
 }
 
-function isTime(value: string): boolean {
+/** Whether a part is a time as we write it. */
+export function isTime(value: string): boolean {
   return TIME.test(value) && new Date(Date.parse(value) || 0).toISOString() === value;
+}
+
+/** What is no cursor, or one of another list. */
+export function notOfThisList(): RequestError {
+  return bad('This is not a cursor of this list.');
 }
 
 function bad(message: string): RequestError {

@@ -5,9 +5,10 @@
 import DataLoader from 'dataloader';
 import type { DataSource } from 'typeorm';
 import type { Actor } from '../auth/actor';
-import { columnsOf, queryEntities, toEntity, type EntityClass } from '../db/rows';
+import { columnsOf, findRow, queryEntities, toEntity, type EntityClass } from '../db/rows';
 import type { Engine } from '../entities/engine';
 import type { User } from '../entities/user';
+import { readOn, type Place, type Reading } from './event-log';
 import type { Filter } from './filters';
 import type { Listing, Order } from './lists';
 import { readPage, writeCursor, type Page, type PageArguments } from './page';
@@ -43,6 +44,16 @@ export class Reads {
       const found = new Map(rows.map((row) => [row.id, row]));
       return ids.map((each) => found.get(each) ?? null);
     });
+  }
+
+  /** Whether a row is there, hidden or not: for readers who have seen it. */
+  async exists(listing: Listing<object>, id: string): Promise<boolean> {
+    return (await findRow(this.db, listing.entity, id)) !== null;
+  }
+
+  /** The next event that may be seen after a place in the log. */
+  eventAfter(place: Place | null): Promise<Reading> {
+    return readOn(this.db, this.actor, place);
   }
 
   /** What a visible row leads to and is no secret by itself: the person behind it, also a removed one; its engine. */

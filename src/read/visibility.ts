@@ -10,6 +10,12 @@ export function visibleInstance(actor: Actor, instanceId: string, params: Params
     where seen.instance_id = ${instanceId} and seen.user_id = ${params.add(actor.userId)})`;
 }
 
+/** A condition on an event: of an instance they may see, or for them alone (those who see every instance are told of no assignment). */
+export function visibleEvent(actor: Actor, event: string, params: Params): string {
+  const forAll = `${event}.user_id is null and ${visibleInstance(actor, `${event}.instance_id`, params)}`;
+  return actor.role === Role.USER ? `(${event}.user_id = ${params.add(actor.userId)} or ${forAll})` : forAll;
+}
+
 /** A condition on the user whose id is `userId`: people see themselves, ADMIN sees everyone who has not been removed. */
 export function visibleUser(actor: Actor, user: string, params: Params): string {
   const self = actor.role === Role.ADMIN ? 'true' : `${user}.id = ${params.add(actor.userId)}`;

@@ -1,12 +1,62 @@
-/** A subscription: the row now, and again after every change, until it ends or may no longer be seen. */
+/** What all subscriptions do: watch for changes, judge the reader anew before each event, and be patient with the database. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { GraphQLError } from 'graphql';
+import { isDatabaseAway } from '../db/away';
 import type { Topic } from '../db/events';
 import type { Listing } from '../read/lists';
 import type { Context } from './context';
 
+/** How long to wait before a database that was away is asked again. */
+const ASK_AGAIN_MS = 1000;
+
+/** A stream whose source is told by a signal that its client has gone. */
+export function stream<T>(
+  source: (signal: AbortSignal) => AsyncGenerator<T, void>,
+): AsyncIterableIterator<T, void, undefined> {
+  const abort = new AbortController();
+  const results = source(abort.signal);
+  // A generator that waits cannot be returned from; aborting its wait lets it end at once.
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    next: () => results.next(),
+    return: () => {
+      abort.abort();
+      return results.return(undefined);
+    },
+    throw: (error: unknown) => {
+      abort.abort();
+      return results.throw(error);
+    },
+  };
+}
+
+/** Reads role and session again, and goes on as whoever the reader is now; throws when the subscription would be refused. */
+export async function judgeAgain(context: Context): Promise<void> {
+  const actor = await context.shared.actors.current(context.actor);
+  if (!actor)
+    throw new GraphQLError('Your session has ended. Sign in again.', { extensions: { code: 'UNAUTHENTICATED' } });
+  const [refused] = context.authorizeAgain?.(actor) ?? [];
+  if (refused) throw refused;
+  context.become(actor);
+}
+
+/** The database may be away for a moment, which says nothing of the reader: asks again for as long as the client stays. */
+export async function patiently<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (signal.aborted || !isDatabaseAway(error)) throw error;
+      await sleep(ASK_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
 /**
- * Yields the current state first. Before each event role, session and row are read again; when the row is hidden or
- * missing it completes without an event. `ended` says of a row that nothing will follow it.
+ * A row: its current state first, then again after every change, until `ended` says that nothing will follow. A row that is
+ * hidden or missing completes without an event; one that is taken from the reader meanwhile ends with FORBIDDEN.
  */
 export function follow<T extends object>(
   context: Context,
@@ -15,48 +65,21 @@ export function follow<T extends object>(
   topics: Topic[],
   ended: (row: T) => boolean = () => false,
 ): AsyncIterableIterator<T> {
-  const abort = new AbortController();
-  const rows = id === null ? nothing<T>() : changes(context, listing, id, topics, ended, abort.signal);
-  // A generator that waits cannot be returned from; aborting its wait lets it end at once.
-  return {
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-    next: () => rows.next(),
-    return: () => {
-      abort.abort();
-      return rows.return(undefined);
-    },
-    throw: (error: unknown) => {
-      abort.abort();
-      return rows.throw(error);
-    },
-  };
-}
-
-async function* changes<T extends object>(
-  context: Context,
-  listing: Listing<T>,
-  id: string,
-  topics: Topic[],
-  ended: (row: T) => boolean,
-  signal: AbortSignal,
-): AsyncGenerator<T, void> {
-  const { actors, events } = context.shared;
-  for await (const _ of events.ticks([...topics, `user:${context.actor.userId}`], signal)) {
-    const actor = await actors.current(context.actor);
-    if (!actor)
-      throw new GraphQLError('Your session has ended. Sign in again.', { extensions: { code: 'UNAUTHENTICATED' } });
-    const [refused] = context.authorizeAgain?.(actor) ?? [];
-    if (refused) throw refused;
-    context.become(actor);
-    const row = await context.reads.byId(listing, id);
-    if (!row) return;
-    yield row;
-    if (ended(row)) return;
-  }
-}
-
-async function* nothing<T>(): AsyncGenerator<T, void> {
-  // A malformed id answers as a missing one: it completes at once.
+  const { events, authorizer } = context.shared;
+  return stream(async function* (signal) {
+    if (id === null) return; // a malformed id answers as a missing one
+    let seen = false;
+    for await (const _ of events.ticks([...topics, `user:${context.actor.userId}`], signal)) {
+      const row = await patiently(signal, async () => {
+        await judgeAgain(context);
+        return context.reads.byId(listing, id);
+      });
+      if (!row && seen && (await patiently(signal, () => context.reads.exists(listing, id))))
+        throw authorizer.withdrawn();
+      if (!row) return;
+      yield row;
+      if (ended(row)) return;
+      seen = true;
+    }
+  });
 }

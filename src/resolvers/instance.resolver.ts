@@ -107,7 +107,8 @@ export class InstanceResolver {
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Subscription(() => Instance, {
     description:
-      'The instance now, and again whenever it, its snapshots or its operations change. Hidden or missing: it completes at once.',
+      'The instance now, and again whenever it, its snapshots or its operations change. Hidden or missing: it completes at once. ' +
+      'It ends with FORBIDDEN when it is taken from you.',
     subscribe: ({ args, context }: { args: { id: string }; context: Context }) => {
       const key = idOf('Instance', args.id);
       return follow(context, INSTANCES, key, [`instance:${key}`]);

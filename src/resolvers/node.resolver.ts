@@ -46,7 +46,8 @@ export class NodeResolver {
   }
 }
 
-async function find({ reads }: Context, globalId: string): Promise<Node | null> {
+/** What bears a global id, as far as it may be seen. */
+export async function find({ reads }: Context, globalId: string): Promise<Node | null> {
   const parsed = parseGlobalId(globalId);
   const listing = parsed && LISTINGS.get(parsed.type);
   return listing ? reads.byId(listing, parsed.id) : null;

@@ -48,7 +48,8 @@ export class OperationResolver {
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Subscription(() => Operation, {
     description:
-      'The operation now, then after every change; it completes when the operation is done. Hidden or missing: at once.',
+      'The operation now, then after every change; it completes when the operation is done. Hidden or missing: at once. ' +
+      'It ends with FORBIDDEN when the instance is taken from you.',
     subscribe: ({ args, context }: { args: { id: string }; context: Context }) => {
       const key = idOf('Operation', args.id);
       return follow(context, OPERATIONS, key, [`operation:${key}`], isDone);

@@ -1,7 +1,6 @@
 /** Operations as their callers wish them: withdrawn while nothing was begun, or asked for once again. */
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Request } from '../auth/actor';
-import { announce } from '../db/events';
 import { columnsOf, findRow, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { OperationKind, OperationStatus, SnapshotStatus } from '../entities/enums';
@@ -56,7 +55,7 @@ export class Operations {
  * other snapshot is again what it was, which an attempt that could not begin may have changed.
  */
 async function withdraw(tx: EntityManager, operation: Operation): Promise<void> {
-  const { id, kind, instanceId, snapshotId, items, steps, input } = operation;
+  const { id, kind, snapshotId, items, steps, input } = operation;
   if (kind === OperationKind.SNAPSHOT_CREATE && input.replaces !== true) {
     await tx.query('delete from snapshots where id = $1', [snapshotId]);
   }
@@ -66,7 +65,6 @@ async function withdraw(tx: EntityManager, operation: Operation): Promise<void> 
     JSON.stringify(items.map((item) => (isFinal(item.status) ? item : { ...item, status: OperationStatus.CANCELLED }))),
     JSON.stringify(closeSteps(steps, OperationStatus.FAILED, new Date())),
   ]);
-  await announce(tx, `operation:${id}`, `instance:${instanceId}`);
 }
 
 /** The statuses that an attempt at each kind gives a snapshot. */

@@ -180,7 +180,7 @@ async function write(
   const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
   const set = [...names.map((name, index) => `${name} = $${index + 3}`), ...more].join(', ');
   const [, count] = await tx.query<[unknown, number]>(
-    `update operations set ${set} where id = $1 and attempt_token = $2 returning ${ANNOUNCE}`,
+    `update operations set ${set} where id = $1 and attempt_token = $2`,
     [held.operation.id, held.token, ...values],
   );
   if (count !== 1) throw new ClaimLost();
@@ -204,9 +204,6 @@ export function closeSteps(steps: OperationStep[], status: OperationStatus, now:
 
 const isJson = (value: unknown) => typeof value === 'object' && value !== null && !(value instanceof Date);
 
-/** Of a row of operations: tells those who follow it, or its instance. */
-const ANNOUNCE = `pg_notify('keyframe', 'operation:' || id), pg_notify('keyframe', 'instance:' || instance_id)`;
-
 const INSERT = (columns: string) => `
 with o as (
   insert into operations (id, kind, status, instance_id, snapshot_id, snapshot_name, input, items, actor_id,
@@ -215,7 +212,7 @@ with o as (
   on conflict (instance_id) where status in ('QUEUED', 'RUNNING') do nothing
   returning *
 ), enqueued as (
-  select graphile_worker.add_job('operation', json_build_object('id', id)), ${ANNOUNCE} from o
+  select graphile_worker.add_job('operation', json_build_object('id', id)) from o
 ) select ${columns} from o, enqueued`;
 
 const CLAIM = (columns: string) => `
@@ -224,9 +221,7 @@ with o as (
     attempt_token = $2 || ':' || (attempts + 1), started_at = coalesce(started_at, now())
   where id = $1 and (status = 'QUEUED' or status = 'RUNNING' and starts_with(attempt_token, $2 || ':'))
   returning *
-), told as (
-  select ${ANNOUNCE} from o
-) select ${columns}, clock_timestamp() as at from o, told`;
+) select ${columns}, clock_timestamp() as at from o`;
 
 /** An engine that the observing process does see is away for this process alone: another may take it up, and soon. */
 const POSTPONE = `
@@ -234,10 +229,10 @@ with o as (
   update operations set waiting_reason = $2, input = jsonb_build_object('awaySince', now()) || input
   where id = $1 and status = 'QUEUED'
     and coalesce((input ->> 'awaySince')::timestamptz, now()) >= now() - $4 * interval '1 second'
-  returning id, instance_id
+  returning id
 )
 select graphile_worker.add_job('operation', json_build_object('id', id), run_at := now() + interval '1 second' *
-    case when exists (select from engines where unavailable_since is not null) then $3::float8 else 3 end), ${ANNOUNCE}
+    case when exists (select from engines where unavailable_since is not null) then $3::float8 else 3 end)
 from o`;
 
 /** The queue hears of new jobs only, so it is told: `count` is how many of its workers look. */

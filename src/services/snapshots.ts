@@ -1,7 +1,6 @@
 /** Snapshots as their callers wish them: each wish becomes rows and an operation in one transaction; no engine is called. */
 import type { DataSource } from 'typeorm';
 import type { Request } from '../auth/actor';
-import { announce } from '../db/events';
 import { columnsOf, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { Snapshot } from '../entities/snapshot';
@@ -67,7 +66,6 @@ export class Snapshots {
         expiresAt,
       ]);
       if (!updated) throw version === null ? notFound('snapshotId', 'snapshot') : versionConflict();
-      await announce(tx, `instance:${snapshot.instanceId}`);
       return updated;
     });
   }

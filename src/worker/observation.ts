@@ -4,7 +4,6 @@
  */
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import { announce } from '../db/events';
 import { columnsOf, queryEntities } from '../db/rows';
 import type { InstanceFacts } from '../engine/engine';
 import { OperationErrorCode, SnapshotStatus } from '../entities/enums';
@@ -42,7 +41,6 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
   const free = seen.filter(({ uid }) => !busy.has(byUid.get(uid)?.id ?? ''));
   const instances = free.map((facts) => toInstance(facts, look, byUid.get(facts.uid)?.id));
   await tx.query(UPSERT, [JSON.stringify(instances), false]);
-  const changed = new Set(instances.filter((each) => differs(byUid.get(each.uid), each)).map(({ id }) => id));
   const changes = compareSnapshots(
     free.map((facts, index) => ({ instanceId: instances[index]?.id ?? '', seen: facts.snapshots })),
     await snapshotsOf(
@@ -52,8 +50,6 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
   );
   const found = new Map(free.map((facts, index) => [instances[index]?.id ?? '', foundAs(facts, look)]));
   await writeSnapshots(tx, changes, look, found);
-  for (const id of changes.touched) changed.add(id);
-  await announce(tx, ...[...changed].map((id) => `instance:${id}` as const));
   return seen.filter((facts) => busy.has(byUid.get(facts.uid)?.id ?? '') || look.atWork.has(placeOf(facts)));
 }
 
@@ -89,8 +85,7 @@ export async function recordInstance(tx: EntityManager, instance: Instance, fact
 
 /** After a whole look: what it did not show is no longer on the engine. Its rows stay, and say so. */
 export async function recordAbsences(tx: EntityManager, look: Pick<Look, 'engineId' | 'at'>): Promise<void> {
-  const gone = await tx.query<{ id: string }[]>(ABSENT, [look.engineId, look.at]);
-  await announce(tx, ...gone.map(({ id }) => `instance:${id}` as const));
+  await tx.query(ABSENT, [look.engineId, look.at]);
 }
 
 /** All times that are compared are the database's: processes may live on machines whose clocks differ. */
@@ -128,19 +123,6 @@ function toConfiguration({ description, configuration }: InstanceFacts): Instanc
     .map(([name, properties]) => ({ name, properties: entries(properties) }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   return { description, profiles: configuration.profiles, entries: entries(configuration.config), devices };
-}
-
-/** Whether anything but the time of the look is new. */
-function differs(before: Instance | undefined, after: ReturnType<typeof toInstance>): boolean {
-  const essence = ({ name, project, location, status, configuration, statefulObstacles }: typeof after | Instance) =>
-    JSON.stringify([name, project, location, status, canonical(configuration), statefulObstacles]);
-  return !before || essence(before) !== essence(after);
-}
-
-/** jsonb forgets the order of keys, so texts are compared with the keys in one order. */
-function canonical({ description, profiles, entries, devices }: InstanceConfiguration): unknown[] {
-  const pairs = (list: { key: string; value: string }[]) => list.map(({ key, value }) => [key, value]);
-  return [description, profiles, pairs(entries), devices.map(({ name, properties }) => [name, pairs(properties)])];
 }
 
 async function snapshotsOf(tx: EntityManager, instanceIds: string[]): Promise<Snapshot[]> {
@@ -207,7 +189,5 @@ with gone as (
   where engine_id = $1 and observed_at < $2 and status <> 'DELETED'
     and not exists (select from operations o where o.instance_id = i.id and o.status in ('QUEUED', 'RUNNING'))
   returning id
-), snapshots_gone as (
-  update snapshots set status = 'MISSING' where instance_id in (select id from gone) and status <> 'MISSING'
 )
-select id from gone`;
+update snapshots set status = 'MISSING' where instance_id in (select id from gone) and status <> 'MISSING'`;

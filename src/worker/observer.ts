@@ -8,6 +8,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { inTransaction } from '../db/transaction';
 import type { EngineKind as KindOfEngine, Hint, InstanceFacts } from '../engine/engine';
 import { EngineKind } from '../entities/enums';
+import { forgetOldEvents } from '../read/event-log';
 import { forgetOldKeys } from '../services/idempotency';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
 import { databaseTime, recordAbsences, recordLook, type Look } from './observation';
@@ -130,6 +131,7 @@ export class Observer {
     try {
       await this.options.deletion.deleteExpired();
       await inTransaction(this.parts.db, forgetOldKeys);
+      await forgetOldEvents(this.parts.db);
     } catch (error) {
       this.parts.log('error', { err: error }, 'what is due could not be done; it is tried again');
     }

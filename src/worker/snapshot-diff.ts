@@ -20,21 +20,16 @@ export interface SnapshotChanges {
     stateful: boolean;
     sizeBytes: number | null;
   }[];
-  /** Instances of which anything but the time of the look changes. */
-  touched: Set<string>;
 }
 
-type Row = Pick<
-  Snapshot,
-  'id' | 'instanceId' | 'name' | 'createdAt' | 'stateful' | 'status' | 'error' | 'observedAt' | 'sizeBytes'
->;
+type Row = Pick<Snapshot, 'id' | 'instanceId' | 'name' | 'createdAt' | 'stateful' | 'status' | 'error' | 'observedAt'>;
 
 /** `rows` are those of all the instances together. */
 export function compareSnapshots(
   instances: { instanceId: string; seen: SnapshotFacts[] }[],
   rows: readonly Row[],
 ): SnapshotChanges {
-  const changes: SnapshotChanges = { missing: [], seen: [], renamed: [], found: [], touched: new Set() };
+  const changes: SnapshotChanges = { missing: [], seen: [], renamed: [], found: [] };
   const byInstance = new Map<string, Row[]>();
   for (const row of rows) byInstance.set(row.instanceId, [...(byInstance.get(row.instanceId) ?? []), row]);
   for (const { instanceId, seen } of instances) compareOne(instanceId, seen, byInstance.get(instanceId) ?? [], changes);
@@ -55,9 +50,6 @@ function compareOne(instanceId: string, seen: SnapshotFacts[], rows: Row[], chan
         sizeBytes: facts.sizeBytes ?? null,
       });
       if (row.name !== facts.name) changes.renamed.push(row.id);
-      const settles = row.status === SnapshotStatus.MISSING || row.status === SnapshotStatus.CREATING;
-      const news = row.name !== facts.name || settles;
-      if (news || (facts.sizeBytes ?? row.sizeBytes) !== row.sizeBytes) changes.touched.add(instanceId);
     }
     return row !== undefined;
   };
@@ -69,12 +61,9 @@ function compareOne(instanceId: string, seen: SnapshotFacts[], rows: Row[], chan
   const news = rest(unseen, isKnownCopy);
   for (const { name, createdAt, stateful, sizeBytes = null } of news) {
     changes.found.push({ id: uuidv7(), instanceId, name, createdAt, stateful, sizeBytes });
-    changes.touched.add(instanceId);
   }
   for (const row of unmatched) {
-    if (row.status === SnapshotStatus.MISSING) continue;
-    changes.missing.push(row.id);
-    changes.touched.add(instanceId);
+    if (row.status !== SnapshotStatus.MISSING) changes.missing.push(row.id);
   }
 }
 

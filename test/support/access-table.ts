@@ -45,6 +45,7 @@ export const ROOTS = `
   Mutation.unassignInstance     | input: { userId: $user, instanceId: $instance }                    | 401       | 403      | 403      | 403        | answer
   Subscription.instanceUpdated  | id: $instance                                                      | 401       | seen     | hidden   | seen       | seen
   Subscription.operationUpdated | id: $operation                                                     | 401       | seen     | hidden   | seen       | seen
+  Subscription.events           |                                                                    | 401       | answer   | answer   | answer     | answer
 `;
 
 /**
@@ -78,6 +79,7 @@ export const FIELDS = `
   OperationItem                | all                    | snapshotName status error snapshot
   OperationStep                | all                    | name status startedAt finishedAt
   OperationError               | all                    | code message retryable remediation correlationId
+  Event                        | all                    | cursor occurredAt change nodeId node instanceId
   InstanceConnection           | all                    | edges nodes pageInfo totalCount
   InstanceEdge                 | all                    | node cursor
   InstanceAssignmentConnection | all                    | edges nodes pageInfo totalCount

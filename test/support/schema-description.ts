@@ -1,7 +1,7 @@
 /** Our schema in words, read from the catalogs: what a migration made, with all that an ORM does not compare. */
 import type { DataSource } from 'typeorm';
 
-/** A line per column, constraint, index, policy, trigger and right, in one order on every Postgres. */
+/** A line per column, constraint, index, policy, trigger, right and function, in one order on every Postgres. */
 export async function describeSchema(db: DataSource, servingRole: string): Promise<string> {
   const rows = await db.query<{ line: string }[]>(DESCRIBE, [servingRole]);
   return `${rows.map(({ line }) => line).join('\n')}\n`;
@@ -39,5 +39,8 @@ with tables as (
       (select string_agg(p, ', ' order by p) from unnest(array['select', 'insert', 'update', 'delete', 'truncate']) p
        where has_table_privilege($1, t.oid, p)))
   from tables t
+  union all
+  select 'function ' || proname, 7, format('function %s %s', proname, regexp_replace(btrim(prosrc), '\\s+', ' ', 'g'))
+  from pg_proc where pronamespace = 'public'::regnamespace
 )
 select line from lines order by name collate "C", part, line collate "C"`;
