@@ -13,7 +13,7 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import { createHandler as createSseHandler } from 'graphql-sse/lib/use/fastify';
-import { CloseCode, makeServer, type Server as WsProtocol } from 'graphql-ws';
+import { CloseCode, makeServer, type Context as SocketContext, type Server as WsProtocol } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import type { Caller } from '../auth/actor';
 import { Context, type Surroundings } from '../resolvers/context';
@@ -27,6 +27,10 @@ interface Params {
 }
 
 export class Streams {
+  /** Requests whose answer ends only when somebody ends it. */
+  private readonly endless = new WeakSet<object>();
+  private readonly opened = new Set<Pick<SocketContext, 'subscriptions'>>();
+
   constructor(
     private readonly schema: GraphQLSchema,
     private readonly shared: Surroundings,
@@ -72,7 +76,10 @@ export class Streams {
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },
-      onOperation: (_context, _request, _args, result) => endingWell(result),
+      onOperation: (_context, { raw }, _args, result) => {
+        if (Symbol.asyncIterator in result) this.endless.add(raw);
+        return endingWell(result);
+      },
       onNext: (_context, _request, result) => this.formatted(result) as never,
     });
   }
@@ -82,7 +89,11 @@ export class Streams {
     const callers = new WeakMap<WebSocket, Caller>();
     return makeServer<Record<string, unknown>, { socket: WebSocket }>({
       schema: this.schema,
-      onConnect: async ({ connectionParams, extra: { socket } }) => {
+      onConnect: async (context) => {
+        const { connectionParams, extra } = context;
+        const { socket } = extra;
+        this.opened.add(context);
+        socket.once('close', () => this.opened.delete(context));
         const authorization = connectionParams?.authorization ?? connectionParams?.Authorization;
         const caller = await this.shared.actors.identify(typeof authorization === 'string' ? authorization : undefined);
         callers.set(socket, caller);
@@ -102,6 +113,17 @@ export class Streams {
       onNext: (_context, _id, _params, _args, result) => this.formatted(result),
       onError: (_context, _id, _params, errors) => this.format(errors),
     });
+  }
+
+  /** Whether a request has turned out to be an event stream of a subscription. */
+  isEndless(request: object): boolean {
+    return this.endless.has(request);
+  }
+
+  /** Whether somebody waits at a socket for an answer; subscriptions that run do not count. */
+  isAwaited(): boolean {
+    // The library holds null for an operation until there is a stream of results.
+    return [...this.opened].some(({ subscriptions }) => Object.values(subscriptions).includes(null));
   }
 
   /** A lost session or another role ends the socket: the client signs in again and connects anew. */
