@@ -12,6 +12,7 @@ import { toFormatted, type Report } from './endpoint/errors';
 import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { OpenRequests } from './endpoint/open-requests';
+import { Pressure, RETRY_AFTER, shedLoad } from './endpoint/pressure';
 import { Streams } from './endpoint/streams';
 import { RequestError } from './errors';
 import { Context, type Surroundings } from './resolvers/context';
@@ -45,16 +46,19 @@ export async function startServer(
     logger: false,
     routerOptions: { ignoreTrailingSlash: true },
   });
-  server.addHook('onRequest', (_request, _reply, next) => correlate(next));
-  const streams = new Streams(schema, shared, options.report);
+  const pressure = new Pressure(shared.db, options.report);
+  const streams = new Streams(schema, shared, options.report, pressure);
   const open = new OpenRequests(server, streams);
+  shedLoad(server, pressure);
+  server.addHook('onRequest', (_request, _reply, next) => correlate(next));
   server.setErrorHandler(graphqlShaped(options.report));
   await server.register(helmet, { contentSecurityPolicy: false });
-  const sockets = serveWebSocket(server, streams);
+  const sockets = serveWebSocket(server, streams, pressure);
   const closeEndpoint = await serveGraphql(server, schema, shared, streams, options.report);
   await serveGraphiql(server, options.demoAccounts);
-  const drain = serveHealth(server, shared.db);
+  const drain = serveHealth(server, shared.db, pressure);
   await server.listen({ host: options.host, port: options.port });
+  pressure.start();
   const address = server.server.address();
   const port = typeof address === 'object' && address ? address.port : options.port;
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
@@ -63,6 +67,7 @@ export async function startServer(
     stop: async (sayNoMs = 0) => {
       drain();
       await open.leave(sayNoMs, sockets);
+      pressure.stop();
       await closeEndpoint();
     },
   };
@@ -105,7 +110,7 @@ async function serveGraphql(
   return () => apollo.stop();
 }
 
-function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketServer {
+function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pressure): WebSocketServer {
   const protocol = streams.webSocket();
   const sockets = new WebSocketServer({
     noServer: true,
@@ -116,6 +121,10 @@ function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketSer
     socket.on('error', () => socket.destroy()); // whoever goes away before the answer must not take us along
     if (request.url?.split('?')[0] !== '/graphql') {
       socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
+      return;
+    }
+    if (pressure.refusal()) {
+      socket.end(`HTTP/1.1 503 Service Unavailable\r\nRetry-After: ${RETRY_AFTER}\r\n\r\n`);
       return;
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) => {

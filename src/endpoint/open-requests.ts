@@ -1,6 +1,6 @@
 /** Leaving without losing a request: what is open is known, answered, and only then told to go. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { WebSocketServer } from 'ws';
 import type { Streams } from './streams';
 
@@ -11,22 +11,18 @@ const FAREWELL_MS = 500;
 
 /** Follows the requests of a server that does not listen yet. */
 export class OpenRequests {
-  private readonly open = new Set<FastifyRequest>();
+  private readonly open = new Set<FastifyReply>();
   private isLeaving = false;
 
   constructor(
     private readonly server: FastifyInstance,
     private readonly streams: Streams,
   ) {
-    server.addHook('onRequest', (request, { raw }, next) => {
-      this.open.add(request);
-      raw.once('close', () => this.open.delete(request));
+    server.addHook('onRequest', (_request, reply, next) => {
+      this.open.add(reply);
+      reply.raw.once('close', () => this.open.delete(reply));
+      if (this.isLeaving) reply.raw.shouldKeepAlive = false;
       next();
-    });
-    server.addHook('onSend', (_request, reply, payload, next) => {
-      // A client that keeps its connection would send the next request to somebody who is gone.
-      if (this.isLeaving) reply.header('connection', 'close');
-      next(null, payload);
     });
   }
 
@@ -35,13 +31,15 @@ export class OpenRequests {
    * connections, answers what was asked, and ends what would never end by itself: sockets and event streams.
    */
   async leave(sayNoMs: number, sockets: WebSocketServer): Promise<void> {
+    // A client that keeps its connection would send the next request to somebody who is gone.
     this.isLeaving = true;
+    for (const { raw } of this.open) raw.shouldKeepAlive = false;
     await sleep(sayNoMs);
     const closed = this.server.close();
     const deadline = Date.now() + LAST_ANSWERS_MS;
     while (this.isAwaited() && Date.now() < deadline) await sleep(20);
     for (const socket of sockets.clients) socket.close(1001, 'Going away');
-    for (const request of this.open) if (this.streams.isEndless(request)) request.socket.destroySoon();
+    for (const { request } of this.open) if (this.streams.isEndless(request)) request.socket.destroySoon();
     const cut = setTimeout(() => {
       for (const socket of sockets.clients) socket.terminate();
       this.server.server.closeAllConnections();
@@ -50,6 +48,6 @@ export class OpenRequests {
   }
 
   private isAwaited(): boolean {
-    return this.streams.isAwaited() || [...this.open].some((request) => !this.streams.isEndless(request));
+    return this.streams.isAwaited() || [...this.open].some(({ request }) => !this.streams.isEndless(request));
   }
 }

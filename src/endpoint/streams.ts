@@ -19,6 +19,7 @@ import type { Caller } from '../auth/actor';
 import { Context, type Surroundings } from '../resolvers/context';
 import { correlate, correlationId } from './correlation';
 import { toFormatted, type Report } from './errors';
+import { Overload, type Pressure } from './pressure';
 
 interface Params {
   query: string;
@@ -35,6 +36,7 @@ export class Streams {
     private readonly schema: GraphQLSchema,
     private readonly shared: Surroundings,
     private readonly report: Report,
+    private readonly pressure: Pressure,
   ) {}
 
   /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
@@ -101,6 +103,8 @@ export class Streams {
       },
       onSubscribe: ({ extra: { socket } }, _id, params) =>
         correlate(async () => {
+          const refusal = this.pressure.refusal();
+          if (refusal) return refusal.errors;
           const known = callers.get(socket) ?? { actor: null, badToken: false };
           const actor = known.actor && (await this.shared.actors.current(known.actor));
           const badToken = known.badToken || (known.actor !== null && actor === null);
@@ -144,7 +148,7 @@ export class Streams {
   }
 
   private format(errors: readonly unknown[]): GraphQLFormattedError[] {
-    return errors.map((error) => toFormatted(error, this.report));
+    return errors.map((error) => (error instanceof Overload ? error.toJSON() : toFormatted(error, this.report)));
   }
 }
 
