@@ -31,17 +31,21 @@ export class Load {
     private readonly onAnswer: OnAnswer,
   ) {}
 
+  /** Opens all connections, not more at once than a server's backlog takes: what is measured is requests. */
+  async open(): Promise<void> {
+    while (this.all.size < this.most) {
+      const some = Array.from({ length: Math.min(50, this.most - this.all.size) }, () => this.add());
+      await Promise.all(some.map((each) => each.opened));
+      this.idle.push(...some);
+    }
+  }
+
   /** False when every connection waits for an answer. */
   send(request: Buffer): boolean {
     let connection = this.idle.pop();
     if (!connection) {
       if (this.all.size >= this.most) return false;
-      connection = new Connection(this.url, (each, status, ms) => {
-        if (status > 0 && !each.isClosed) this.idle.push(each);
-        else this.drop(each);
-        if (ms !== null) this.onAnswer(status, ms);
-      });
-      this.all.add(connection);
+      connection = this.add();
     }
     connection.send(request);
     return true;
@@ -49,6 +53,16 @@ export class Load {
 
   close(): void {
     for (const connection of this.all) connection.close();
+  }
+
+  private add(): Connection {
+    const connection = new Connection(this.url, (each, status, ms) => {
+      if (status > 0 && !each.isClosed) this.idle.push(each);
+      else this.drop(each);
+      if (ms !== null) this.onAnswer(status, ms);
+    });
+    this.all.add(connection);
+    return connection;
   }
 
   private drop(connection: Connection): void {
@@ -60,6 +74,7 @@ export class Load {
 
 class Connection {
   isClosed = false;
+  readonly opened: Promise<void>;
   private readonly socket: Socket;
   private received = '';
   private sentAt: number | null = null;
@@ -69,6 +84,7 @@ class Connection {
     private readonly onDone: (connection: Connection, status: number, ms: number | null) => void,
   ) {
     this.socket = connect({ host: url.hostname, port: Number(url.port), noDelay: true });
+    this.opened = new Promise((done) => this.socket.once('connect', done).once('close', () => done()));
     this.socket.setEncoding('latin1').on('data', (text) => this.receive(String(text)));
     this.socket.on('error', () => undefined).on('close', () => this.end(0));
   }

@@ -19,7 +19,7 @@ const REPORT_SECONDS = 10;
 /** From here on memory should not grow any more. */
 const SETTLED_SECONDS = 120;
 
-const READ = `query ($id: ID!) { instance(id: $id) { name status type viewerPermissions { action allowed }
+const READ = `query ($id: ID!) { instance(id: $id) { name status type viewerPermissions { createSnapshot { allowed message } }
   snapshots(first: 25) { totalCount nodes { id name createdAt status stateful } } } }`;
 
 type Request = () => Buffer;
@@ -31,8 +31,7 @@ async function closedLoop(url: URL, request: Request, callers: number): Promise<
   await new Promise<void>((done) => {
     let open = callers;
     const load = new Load(url, callers, (status) => {
-      if (status !== 200) throw new Error(`a request without any pressure was answered ${status}`);
-      served += 1;
+      if (status === 200) served += 1;
       if (performance.now() < until) load.send(request());
       else if (--open === 0) {
         load.close();
@@ -72,6 +71,7 @@ async function openLoop(url: URL, request: Request, perSecond: number, everyTen:
     total.add(status, ms);
     part.add(status, ms);
   });
+  await load.open();
   const start = performance.now();
   let due = 0;
   let nextReport = REPORT_SECONDS * 1000;

@@ -97,6 +97,7 @@ export async function startProcess(env: Record<string, string>, role: ProcessRol
     env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  process.once('exit', () => child.kill()); // whatever becomes of the bench, nothing stays behind
   const exit = once(child, 'exit').then(([code]) => code as number | null);
   let said = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));

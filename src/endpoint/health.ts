@@ -12,7 +12,7 @@ export function serveHealth(server: FastifyInstance, db: DataSource, pressure: P
   const metrics = createMetrics(db, pressure);
   server.get('/health/live', () => ({ status: 'live' }));
   server.get('/health/ready', async (_request, reply) => {
-    const reason = draining ? 'stopping' : (await answers(db)) ? null : 'the database does not answer';
+    const reason = draining ? 'stopping' : (await ask(db, 'select 1')) ? null : 'the database does not answer';
     return reply.status(reason ? 503 : 200).send(reason ? { status: 'not ready', reason } : { status: 'ready' });
   });
   server.get('/metrics', async (_request, reply) => {
@@ -23,15 +23,10 @@ export function serveHealth(server: FastifyInstance, db: DataSource, pressure: P
   };
 }
 
-async function answers(db: DataSource): Promise<boolean> {
-  const late = new Promise<false>((resolve) => setTimeout(() => resolve(false), PATIENCE_MS).unref());
-  return Promise.race([
-    db.query('select 1').then(
-      () => true,
-      () => false,
-    ),
-    late,
-  ]);
+/** Null when the database cannot be asked, or has not answered in time: whoever looks after us is not kept waiting. */
+async function ask<T>(db: DataSource, sql: string): Promise<T[] | null> {
+  const late = new Promise<null>((resolve) => setTimeout(resolve, PATIENCE_MS, null).unref());
+  return Promise.race([db.query<T[]>(sql).catch(() => null), late]);
 }
 
 function createMetrics(db: DataSource, pressure: Pressure): Registry {
@@ -43,9 +38,7 @@ function createMetrics(db: DataSource, pressure: Pressure): Registry {
     labelNames: ['status'],
     registers: [registry],
     async collect() {
-      const rows = await db
-        .query<{ status: string; count: number }[]>(UNFINISHED)
-        .catch((): { status: string; count: number }[] => []);
+      const rows = (await ask<{ status: string; count: number }>(db, UNFINISHED)) ?? [];
       for (const { status, count } of rows) unfinished.set({ status }, count);
     },
   });

@@ -9,8 +9,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { MASKED, type Report } from './errors';
 
 const LOOK_EVERY_MS = 20;
-/** The alarm is raised when one of these is exceeded at so many looks in a row: a single long task is no overload. */
-const ALARM = { loopMs: 100, poolMs: 300, looks: 3 };
+/** These raise the alarm. A single long task is no overload: it is seen at one look only, and does not count as the pool's. */
+const ALARM = { loopMs: 100, poolMs: 200, looks: 2 };
 /** Until the alarm is over, a request is refused while one of these is exceeded. */
 const TARGET = { loopMs: 50, poolMs: 100 };
 /** The alarm is over when nothing had to be refused for this long; also how long refusals share an id and a line of the log. */
@@ -52,6 +52,8 @@ export class Pressure {
   refused = 0;
   private readonly loop = new Wait();
   private readonly pool = new Wait();
+  /** How much of what the pool is waited for was the loop's delay. */
+  private loopMsOfPool = 0;
   private looksInARow = 0;
   private isAlarmed = false;
   private lastRefusal = 0;
@@ -84,12 +86,18 @@ export class Pressure {
 
   /** Null when the request may go on; else what to answer. */
   refusal(): Refusal | null {
-    if (!this.isAlarmed) return null;
     const now = performance.now();
-    if (!exceeds(this.delays(now), TARGET)) return null;
+    const { loopMs, poolMs } = this.delays(now);
+    if (poolMs - this.loopMsOfPool - loopMs > ALARM.poolMs) this.raiseAlarm(now); // in an overloaded loop the next look may be far away
+    if (!this.isAlarmed || (loopMs <= TARGET.loopMs && poolMs <= TARGET.poolMs)) return null;
     this.refused += 1;
     this.lastRefusal = now;
     return (this.period ??= this.newPeriod(now));
+  }
+
+  private raiseAlarm(now: number): void {
+    if (!this.isAlarmed) this.lastRefusal = now;
+    this.isAlarmed = true;
   }
 
   private lookAgain(): void {
@@ -102,11 +110,9 @@ export class Pressure {
 
   private look(now: number): void {
     this.loop.end(now);
-    this.looksInARow = exceeds(this.delays(now), ALARM) ? this.looksInARow + 1 : 0;
-    if (!this.isAlarmed && this.looksInARow >= ALARM.looks) {
-      this.isAlarmed = true;
-      this.lastRefusal = now;
-    }
+    this.loopMsOfPool += this.loop.ms(now);
+    this.looksInARow = this.loop.ms(now) > ALARM.loopMs ? this.looksInARow + 1 : 0;
+    if (this.looksInARow >= ALARM.looks) this.raiseAlarm(now);
     if (this.isAlarmed && now - this.lastRefusal > CALM_MS) this.isAlarmed = false;
     if (this.period && now - this.period.since > CALM_MS) this.endPeriod();
   }
@@ -114,6 +120,7 @@ export class Pressure {
   /** Waits in the same line as every request does, one at a time. */
   private async ask(): Promise<void> {
     this.pool.begin(performance.now());
+    this.loopMsOfPool = 0;
     const runner = this.db.createQueryRunner();
     const had = await runner.connect().then(
       () => true,
@@ -139,10 +146,6 @@ export class Pressure {
     const what = { correlationId: id, refused: this.refused - refusedBefore, ...this.delays() };
     this.report('error', what, 'requests were refused: there is more to do than this process can');
   }
-}
-
-function exceeds(delays: { loopMs: number; poolMs: number }, limit: { loopMs: number; poolMs: number }): boolean {
-  return delays.loopMs > limit.loopMs || delays.poolMs > limit.poolMs;
 }
 
 /** Seconds after which a refused client may try again. */
