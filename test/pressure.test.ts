@@ -39,7 +39,7 @@ async function exhaustPool(): Promise<void> {
 }
 
 /** Leaves the event loop little time between long tasks. */
-function blockLoop(): void {
+function blockLoop(): Promise<void> {
   const blocking = setInterval(() => {
     const end = Date.now() + 150;
     while (Date.now() < end);
@@ -48,6 +48,7 @@ function blockLoop(): void {
     clearInterval(blocking);
     return Promise.resolve();
   });
+  return Promise.resolve();
 }
 
 const metric = async (name: string): Promise<number> => {
