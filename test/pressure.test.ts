@@ -121,9 +121,9 @@ test('over WebSocket and as event stream an operation is refused too, and what s
 
 test('a single long task refuses nobody', async () => {
   const before = await metric('keyframe_requests_refused_total');
-  const answers = Array.from({ length: 20 }, () => ops.send(VIEWER));
+  const answers = Array.from({ length: 5 }, () => ops.send(VIEWER));
   const end = Date.now() + 400;
   while (Date.now() < end);
-  for (const answer of answers) expect((await answer).status).toBe(200);
+  for (const { status } of await Promise.all(answers)) expect(status).toBe(200);
   expect(await metric('keyframe_requests_refused_total')).toBe(before);
 });

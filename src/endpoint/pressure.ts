@@ -10,7 +10,7 @@ import { MASKED, type Report } from './errors';
 
 const LOOK_EVERY_MS = 20;
 /** These raise the alarm. A single long task is no overload: it is seen at one look only, and does not count as the pool's. */
-const ALARM = { loopMs: 100, poolMs: 200, looks: 2 };
+const ALARM = { loopMs: 100, poolMs: 200, looks: 3 };
 /** Until the alarm is over, a request is refused while one of these is exceeded. */
 const TARGET = { loopMs: 50, poolMs: 100 };
 /** The alarm is over when nothing had to be refused for this long; also how long refusals share an id and a line of the log. */
