@@ -4,7 +4,7 @@ import 'reflect-metadata';
 import { Client, Pool } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { toGlobalId } from '../src/resolvers/global-id';
-import { median, onPostgres, operatorToken, post, quantile, timed } from './support';
+import { insertInstances, median, onPostgres, operatorToken, post, quantile, timed } from './support';
 
 const ROUNDS = Number(process.argv[2] ?? 3);
 const PER_ROUND = 300;
@@ -33,21 +33,6 @@ async function bare(pool: Pool, instanceId: string, userId: string): Promise<voi
   client.release();
 }
 
-async function instances(pool: Pool, count: number): Promise<string[]> {
-  const engine = uuidv7();
-  await pool.query(
-    `insert into engines (id, kind, name, version, capabilities, observed_at) values ($1, 'LOCAL', 'bench', '1', '{}', now())`,
-    [engine],
-  );
-  const ids = Array.from({ length: count }, () => uuidv7());
-  await pool.query(
-    `insert into instances (id, engine_id, uid, name, project, type, status, created_at, configuration, stateful_obstacles, observed_at)
-     select id, $2, id::text, 'i-' || id, 'default', 'CONTAINER', 'RUNNING', now(), '{}', '{}', now() from unnest($1::uuid[]) id`,
-    [ids, engine],
-  );
-  return ids;
-}
-
 async function accepting(): Promise<void> {
   await onPostgres(async ({ postgres, start }) => {
     await (await start('migrate')).stop();
@@ -55,7 +40,7 @@ async function accepting(): Promise<void> {
     const pool = new Pool({ connectionString: postgres.url, max: 10 });
     const token = await operatorToken(app);
     const { rows } = await pool.query<{ id: string }>('select id from users');
-    const ids = await instances(pool, (ROUNDS * PER_ROUND + WARM_UP) * 2);
+    const ids = await insertInstances(pool, (ROUNDS * PER_ROUND + WARM_UP) * 2);
     const ours = () => post(app.url ?? '', token, CREATE, { input: { instanceId: toGlobalId('Instance', ids.pop() ?? ''), name: 'ours' } }).then((body) => { if (body.data?.createSnapshot.userErrors.length !== 0) throw new Error(JSON.stringify(body)); }); // prettier-ignore
     const theirs = () => bare(pool, ids.pop() ?? '', rows[0]?.id ?? '');
     for (let i = 0; i < WARM_UP; i += 1) await ours().then(theirs);
@@ -100,7 +85,7 @@ async function starting(): Promise<void> {
       await pool.query('select pg_notify($1, $2)', ['bench', key]);
       return ((await seen(key, 1))[0] ?? sent) - sent;
     };
-    const ids = await instances(pool, ROUNDS * PER_ROUND + WARM_UP);
+    const ids = await insertInstances(pool, ROUNDS * PER_ROUND + WARM_UP);
     // From the moment a listener hears of the commit to the worker's first statement (`started_at`, by the same clock). The
     // commit itself was a hop earlier, which is added.
     const startOf = async () => {

@@ -1,8 +1,12 @@
 /** What the benchmarks share: medians, a database server with durability on, and the program on it. */
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Pool } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
 import { startApp, type App } from '../src/app';
 import { readConfig, type ProcessRole } from '../src/config';
 import { openDataFolder } from '../src/embedded/data-folder';
@@ -76,4 +80,59 @@ export async function post(url: string, token: string | null, query: string, var
     body: JSON.stringify({ query, variables }),
   });
   return response.json();
+}
+
+export interface Process {
+  pid: number;
+  /** Of a process with an API. */
+  url: string;
+  /** Asks it to end; gives the exit code. */
+  end: (signal?: NodeJS.Signals) => Promise<number | null>;
+}
+
+/** Starts the program as a process of its own, and waits until it is ready (an API) or runs (a worker). */
+export async function startProcess(env: Record<string, string>, role: ProcessRole): Promise<Process> {
+  const child = spawn(process.execPath, ['-r', '@swc-node/register', 'src/main.ts', '--role', role], {
+    cwd: join(__dirname, '..'),
+    env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  process.once('exit', () => child.kill()); // whatever becomes of the bench, nothing stays behind
+  const exit = once(child, 'exit').then(([code]) => code as number | null);
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const address = () => /^Ready at (\S+)\/graphql$/m.exec(said)?.[1] ?? '';
+  while (role !== 'worker' && !address() && child.exitCode === null)
+    await Promise.race([once(child.stdout, 'data'), exit]);
+  if (child.exitCode !== null) throw new Error(`--role ${role} ended instead of starting`);
+  return {
+    pid: child.pid ?? 0,
+    url: address(),
+    end: (signal = 'SIGTERM') => {
+      child.kill(signal);
+      return exit;
+    },
+  };
+}
+
+/** Instances without an engine behind them, each with so many snapshots. */
+export async function insertInstances(pool: Pool, count: number, snapshotsEach = 0): Promise<string[]> {
+  const engine = uuidv7();
+  await pool.query(
+    `insert into engines (id, kind, name, version, capabilities, observed_at) values ($1, 'LOCAL', $2, '1', '{}', now())`,
+    [engine, `bench ${engine}`],
+  );
+  const ids = Array.from({ length: count }, () => uuidv7());
+  await pool.query(
+    `insert into instances (id, engine_id, uid, name, project, type, status, created_at, configuration, stateful_obstacles, observed_at)
+     select id, $2, id::text, 'i-' || id, 'default', 'CONTAINER', 'RUNNING', now(), '{}', '{}', now() from unnest($1::uuid[]) id`,
+    [ids, engine],
+  );
+  await pool.query(
+    `insert into snapshots (id, instance_id, name, stateful, status, origin, created_at)
+     select gen_random_uuid(), id, 's-' || n, false, 'AVAILABLE', 'MANUAL', now() - n * interval '1 hour'
+     from unnest($1::uuid[]) id, generate_series(1, $2::int) n`,
+    [ids, snapshotsEach],
+  );
+  return ids;
 }

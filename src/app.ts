@@ -40,7 +40,8 @@ export interface App {
   /** What it was joined of, for those who drive it from inside the process; null where the role has none. */
   db: DataSource | null;
   engine: Engine | null;
-  stop: () => Promise<void>;
+  /** For `sayNoMs` the API goes on serving while readiness says no already. */
+  stop: (sayNoMs?: number) => Promise<void>;
 }
 
 /** The database did not answer, or has no schema, for half a minute: exit 69. */
@@ -65,7 +66,8 @@ export function openLog({ logLevel }: Config): Logger {
   return pino({ level: logLevel }, pino.destination({ dest: 2, sync: true }));
 }
 
-type OnStop = (step: () => Promise<void> | void) => void;
+type Step = (sayNoMs: number) => Promise<void> | void;
+type OnStop = (step: Step) => void;
 
 /**
  * Starts what the role asks for. What has been started is stopped again, in reverse, by `stop`, or when starting fails or is
@@ -73,11 +75,11 @@ type OnStop = (step: () => Promise<void> | void) => void;
  */
 export async function startApp(config: Config, givenUp = new AbortController().signal): Promise<App> {
   const log = openLog(config);
-  const undo: (() => Promise<void> | void)[] = [];
-  const stop = async () => {
+  const undo: Step[] = [];
+  const stop = async (sayNoMs = 0) => {
     for (const step of undo.splice(0).reverse()) {
       try {
-        await step();
+        await step(sayNoMs);
       } catch (error) {
         log.error({ err: error }, 'a part did not stop as it should'); // the others are stopped all the same
       }

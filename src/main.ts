@@ -8,6 +8,8 @@ import { ConfigError, readConfig, type ProcessRole } from './config';
 import { Role } from './entities/enums';
 
 const STOP_WITHIN_MS = 10_000;
+/** Whoever spreads requests over several processes has this long to learn that this one goes. */
+const SAY_NO_MS = 3000;
 const EXIT = { software: 70, unavailable: 69, configuration: 78 } as const;
 
 const UNKNOWN_HOST = 'HOST is not a name that this machine knows; set it to an address, or to 0.0.0.0 for all of them.';
@@ -55,12 +57,13 @@ async function start(role: ProcessRole): Promise<void> {
     setTimeout(() => process.exit(EXIT.software), STOP_WITHIN_MS).unref();
   });
   // From the first moment: a start that is interrupted leaves no database behind that nobody looks after.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => told.abort());
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => told.abort(signal));
   const app = await startApp(config, told.signal).catch((error: unknown) => {
     if (told.signal.aborted) process.exit(0);
     throw error;
   });
-  const end = () => app.stop().then(() => process.exit(0));
+  // A person at the keyboard has nobody who would have to learn it.
+  const end = () => app.stop(told.signal.reason === 'SIGTERM' ? SAY_NO_MS : 0).then(() => process.exit(0));
   if (role === 'migrate') return end();
   told.signal.addEventListener('abort', () => void end());
   announce(app);

@@ -1,6 +1,4 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
-import type { ServerResponse } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import helmet from '@fastify/helmet';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -13,6 +11,8 @@ import { correlate, correlationId } from './endpoint/correlation';
 import { toFormatted, type Report } from './endpoint/errors';
 import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
+import { OpenRequests } from './endpoint/open-requests';
+import { Pressure, RETRY_AFTER, shedLoad } from './endpoint/pressure';
 import { Streams } from './endpoint/streams';
 import { RequestError } from './errors';
 import { Context, type Surroundings } from './resolvers/context';
@@ -20,10 +20,6 @@ import { Context, type Surroundings } from './resolvers/context';
 export const MAX_BODY_BYTES = 256 * 1024;
 
 const NOBODY: Caller = { actor: null, badToken: false };
-/** While answers are in flight, who asks for readiness is told no for this long before connections are refused. */
-const SAY_NO_MS = 2000;
-/** What is not answered by then is cut off. */
-const LAST_ANSWERS_MS = 3000;
 
 export interface ServerOptions {
   host: string;
@@ -34,10 +30,8 @@ export interface ServerOptions {
 
 export interface RunningServer {
   url: string;
-  /** Readiness says no from here on. */
-  drain: () => void;
-  /** Answers what is in flight, ends subscriptions, and closes. */
-  stop: () => Promise<void>;
+  /** Readiness says no at once; after `sayNoMs` answers what is in flight, ends subscriptions, and closes. */
+  stop: (sayNoMs?: number) => Promise<void>;
 }
 
 export async function startServer(
@@ -48,34 +42,32 @@ export async function startServer(
   const server = fastify({
     bodyLimit: MAX_BODY_BYTES,
     forceCloseConnections: 'idle',
+    return503OnClosing: false, // who could still reach us gets an answer
     logger: false,
     routerOptions: { ignoreTrailingSlash: true },
   });
+  const pressure = new Pressure(shared.db, options.report);
+  const streams = new Streams(schema, shared, options.report, pressure);
+  const open = new OpenRequests(server, streams);
+  shedLoad(server, pressure);
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
-  const open = followRequests(server);
   server.setErrorHandler(graphqlShaped(options.report));
   await server.register(helmet, { contentSecurityPolicy: false });
-  const streams = new Streams(schema, shared, options.report);
-  const sockets = serveWebSocket(server, streams);
+  const sockets = serveWebSocket(server, streams, pressure);
   const closeEndpoint = await serveGraphql(server, schema, shared, streams, options.report);
   await serveGraphiql(server, options.demoAccounts);
-  const drain = serveHealth(server, shared.db);
+  const drain = serveHealth(server, shared.db, pressure);
   await server.listen({ host: options.host, port: options.port });
+  pressure.start();
   const address = server.server.address();
   const port = typeof address === 'object' && address ? address.port : options.port;
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
   return {
     url: `http://${host}:${port}`,
-    drain,
-    stop: async () => {
+    stop: async (sayNoMs = 0) => {
       drain();
-      for (const socket of sockets.clients) socket.close(1001, 'Going away');
-      await open.finish();
-      const cut = setTimeout(() => {
-        for (const socket of sockets.clients) socket.terminate();
-        server.server.closeAllConnections();
-      }, LAST_ANSWERS_MS);
-      await server.close().finally(() => clearTimeout(cut));
+      await open.leave(sayNoMs, sockets);
+      pressure.stop();
       await closeEndpoint();
     },
   };
@@ -84,31 +76,6 @@ export async function startServer(
 /** Clients that also take JSON, as some do with every request, get JSON: one event would be no answer to a query. */
 function isStream({ headers: { accept = '' } }: FastifyRequest): boolean {
   return accept.includes('text/event-stream') && !accept.includes('json');
-}
-
-/** Knows which requests are not answered yet. Event streams end only when told to, so `finish` ends them. */
-function followRequests(server: FastifyInstance): { finish: () => Promise<void> } {
-  const answers = new Set<ServerResponse>();
-  const streams = new Set<ServerResponse>();
-  let finishing = false;
-  server.addHook('onRequest', (request, { raw }, next) => {
-    const those = isStream(request) ? streams : answers;
-    those.add(raw);
-    raw.once('close', () => those.delete(raw));
-    next();
-  });
-  server.addHook('onSend', (_request, reply, payload, next) => {
-    // A connection that is kept alive would keep the server from closing.
-    if (finishing) reply.header('connection', 'close');
-    next(null, payload);
-  });
-  const finish = async () => {
-    finishing = true;
-    for (const { socket } of streams) socket?.destroy();
-    const deadline = Date.now() + SAY_NO_MS;
-    while (answers.size > 0 && Date.now() < deadline) await sleep(20);
-  };
-  return { finish };
 }
 
 async function serveGraphql(
@@ -143,7 +110,7 @@ async function serveGraphql(
   return () => apollo.stop();
 }
 
-function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketServer {
+function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pressure): WebSocketServer {
   const protocol = streams.webSocket();
   const sockets = new WebSocketServer({
     noServer: true,
@@ -154,6 +121,10 @@ function serveWebSocket(server: FastifyInstance, streams: Streams): WebSocketSer
     socket.on('error', () => socket.destroy()); // whoever goes away before the answer must not take us along
     if (request.url?.split('?')[0] !== '/graphql') {
       socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
+      return;
+    }
+    if (pressure.refusal()) {
+      socket.end(`HTTP/1.1 503 Service Unavailable\r\nRetry-After: ${RETRY_AFTER}\r\n\r\n`);
       return;
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) => {

@@ -7,6 +7,8 @@ import { until } from './support/until';
 jest.setTimeout(180_000);
 afterEach(cleanUp);
 
+const ONE = '{ instances(first: 1) { nodes { name } } }';
+
 /** Lets no query on instances go on until it is released. */
 async function holdInstances(url: string) {
   const owner = new Client({ connectionString: url });
@@ -16,7 +18,8 @@ async function holdInstances(url: string) {
   const waiting = `select from pg_locks where not granted and relation = 'instances'::regclass`;
   let released: Promise<void> | undefined;
   return {
-    isWaitedFor: () => until(async () => (await owner.query(waiting)).rowCount, PATIENCE_MS, 'a request that waits'),
+    areWaitedFor: (count: number) =>
+      until(async () => (await owner.query(waiting)).rowCount === count, PATIENCE_MS, 'requests that wait'),
     release: () => (released ??= owner.end()),
   };
 }
@@ -52,12 +55,15 @@ describe('when it is told to stop', () => {
 
       const held = await holdInstances(env.DATABASE_MIGRATION_URL);
       try {
-        const inFlight = client.send('{ instances(first: 1) { nodes { name } } }');
-        await held.isWaitedFor();
+        const inFlight = client.send(ONE);
+        const overSocket = client.socket().iterate({ query: ONE }).next();
+        await held.areWaitedFor(2);
         const exit = program.end(signal);
         await until(async () => (await statusOf(`${url}/health/ready`)) !== 200, PATIENCE_MS, 'readiness to say no');
         await held.release();
-        expect(await inFlight).toMatchObject({ status: 200, data: { instances: { nodes: [expect.anything()] } } });
+        const answer = { data: { instances: { nodes: [expect.anything()] } } };
+        expect(await inFlight).toMatchObject({ status: 200, ...answer });
+        expect(await overSocket).toMatchObject({ value: answer });
         const { code, ms } = await exit;
         expect(code).toBe(0);
         expect(ms).toBeLessThan(10_000);
@@ -70,6 +76,26 @@ describe('when it is told to stop', () => {
     },
   );
 
+  test('SIGTERM: for as long as a balancer may need to notice that readiness says no, requests and sockets are served', async () => {
+    const folder = await freshFolder();
+    const program = startProgram({ ...(await freshDatabase()), KEYFRAME_DATA_DIR: folder, KEYFRAME_DEMO: '1' });
+    const url = await program.ready();
+    const client = await signInAsOps(url, folder);
+    const exit = program.end('SIGTERM');
+    await until(async () => (await statusOf(`${url}/health/ready`)) === 503, PATIENCE_MS, 'readiness to say no');
+    const answer = await fetch(`${url}/graphql?query=%7BapiInfo%7Bversion%7D%7D`, {
+      headers: { 'apollo-require-preflight': '1' },
+    });
+    expect([answer.status, answer.headers.get('connection')]).toEqual([200, 'close']);
+    expect(await client.send(ONE)).toMatchObject({ status: 200 });
+    expect(await client.socket().iterate({ query: ONE }).next()).toMatchObject({ value: { data: expect.anything() } });
+    await until(async () => (await statusOf(`${url}/health/live`)) === null, PATIENCE_MS, 'connections to be refused');
+    const { code, ms } = await exit;
+    expect(code).toBe(0);
+    expect(ms).toBeLessThan(10_000);
+    expect(program.stderr()).not.toContain('"level":50');
+  });
+
   test('a request that cannot be answered does not keep it: exit 0 within ten seconds all the same', async () => {
     const folder = await freshFolder();
     const env = await freshDatabase();
@@ -78,8 +104,8 @@ describe('when it is told to stop', () => {
     const client = await signInAsOps(url, folder);
     const held = await holdInstances(env.DATABASE_MIGRATION_URL);
     try {
-      const cutOff = expect(client.send('{ instances(first: 1) { nodes { name } } }')).rejects.toThrow();
-      await held.isWaitedFor();
+      const cutOff = expect(client.send(ONE)).rejects.toThrow();
+      await held.areWaitedFor(1);
       const { code, ms } = await program.end();
       expect(code).toBe(0);
       expect(ms).toBeLessThan(10_000);

@@ -1,5 +1,8 @@
-/** SQLSTATEs and socket errors of a database that is away, overloaded, or gave a statement up: a passing thing. */
-const CODES = /^(08|53|57P0[1-3]|57014$)|^E(CONNREFUSED|CONNRESET|PIPE|TIMEDOUT|HOSTUNREACH|NOTFOUND)$/;
+/**
+ * SQLSTATEs and socket errors of a database that is away, overloaded, no longer the primary (25006), or gave a statement or
+ * an idle transaction up: a passing thing.
+ */
+const CODES = /^(08|53|57P0[1-3]|57014$|25006$|25P03$)|^E(CONNREFUSED|CONNRESET|PIPE|TIMEDOUT|HOSTUNREACH|NOTFOUND)$/;
 const TEXTS = /Connection terminated|timeout exceeded when trying to connect|Query read timeout|is not queryable/;
 
 /** Whether an error says that the database could not be asked just now, and nothing about what it was asked. */

@@ -1,11 +1,14 @@
 /** The one connection pool of a process, and what it may contain. */
 import { DataSource } from 'typeorm';
 import { entities } from '../entities';
+import { connectionsThatLeave } from './connection';
 import { migrations } from './migrations';
 import { SnakeNaming } from './naming';
 
 /** A statement that takes longer is given up: a request gets an answer, and a worker tries again. */
 const STATEMENT_MS = 30_000;
+/** A transaction of ours never rests. One that does belongs to a process that is frozen or gone, and must not keep its locks. */
+const RESTING_TRANSACTION_MS = 30_000;
 
 /**
  * A pool on `url`. Nothing is synchronised, ever: the schema changes by migrations only, which may take their time
@@ -24,7 +27,12 @@ export function createDataSource(url: string, poolSize: number, { patient = fals
     // Postgres ends it first; the client's own limit is for a database that does not answer at all.
     extra: {
       keepAlive: true,
-      ...(!patient && { statement_timeout: STATEMENT_MS, query_timeout: STATEMENT_MS + 5000 }),
+      Client: connectionsThatLeave(),
+      ...(!patient && {
+        statement_timeout: STATEMENT_MS,
+        query_timeout: STATEMENT_MS + 5000,
+        idle_in_transaction_session_timeout: RESTING_TRANSACTION_MS,
+      }),
     },
     applicationName: 'keyframe',
     migrationsTableName: 'schema_migrations',

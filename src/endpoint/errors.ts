@@ -51,7 +51,8 @@ export function toFormatted(error: unknown, report: Report): GraphQLFormattedErr
   return { message: withoutSuggestions(shown.message), ...place, extensions };
 }
 
-const MASKED = {
+/** What is said in place of what only the log may say. */
+export const MASKED = {
   SERVICE_UNAVAILABLE: 'The service cannot answer just now; try again in a moment.',
   INTERNAL_SERVER_ERROR:
     'Something went wrong on our side. Whoever runs this finds it in the log by the correlation id.',

@@ -15,12 +15,13 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import { createHandler as createSseHandler } from 'graphql-sse/lib/use/fastify';
-import { CloseCode, makeServer, type Server as WsProtocol } from 'graphql-ws';
+import { CloseCode, makeServer, type Context as SocketContext, type Server as WsProtocol } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import type { Caller } from '../auth/actor';
 import { Context, type Surroundings } from '../resolvers/context';
 import { correlate, correlationId } from './correlation';
 import { toFormatted, type Report } from './errors';
+import { Overload, type Pressure } from './pressure';
 
 interface Params {
   query: string;
@@ -29,10 +30,15 @@ interface Params {
 }
 
 export class Streams {
+  /** Requests whose answer ends only when somebody ends it. */
+  private readonly endless = new WeakSet<object>();
+  private readonly opened = new Set<Pick<SocketContext, 'subscriptions'>>();
+
   constructor(
     private readonly schema: GraphQLSchema,
     private readonly shared: Surroundings,
     private readonly report: Report,
+    private readonly pressure: Pressure,
   ) {}
 
   /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
@@ -74,8 +80,10 @@ export class Streams {
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },
-      onOperation: (_context, { context: { reply } }, _args, result) =>
-        endingWell(result, { ready: () => flushed(reply.raw) }),
+      onOperation: (_context, { raw, context: { reply } }, _args, result) => {
+        if (Symbol.asyncIterator in result) this.endless.add(raw);
+        return endingWell(result, { ready: () => flushed(reply.raw) });
+      },
       onNext: (_context, _request, result) => this.formatted(result) as never,
     });
   }
@@ -85,7 +93,11 @@ export class Streams {
     const callers = new WeakMap<WebSocket, Caller>();
     return makeServer<Record<string, unknown>, { socket: WebSocket }>({
       schema: this.schema,
-      onConnect: async ({ connectionParams, extra: { socket } }) => {
+      onConnect: async (context) => {
+        const { connectionParams, extra } = context;
+        const { socket } = extra;
+        this.opened.add(context);
+        socket.once('close', () => this.opened.delete(context));
         const authorization = connectionParams?.authorization ?? connectionParams?.Authorization;
         const caller = await this.shared.actors.identify(typeof authorization === 'string' ? authorization : undefined);
         callers.set(socket, caller);
@@ -93,6 +105,8 @@ export class Streams {
       },
       onSubscribe: ({ extra: { socket } }, _id, params) =>
         correlate(async () => {
+          const refusal = this.pressure.refusal();
+          if (refusal) return refusal.errors;
           const known = callers.get(socket) ?? { actor: null, badToken: false };
           const actor = known.actor && (await this.shared.actors.current(known.actor));
           const badToken = known.badToken || (known.actor !== null && actor === null);
@@ -107,6 +121,17 @@ export class Streams {
       onNext: (_context, _id, _params, _args, result) => this.formatted(result),
       onError: (_context, _id, _params, errors) => this.format(errors),
     });
+  }
+
+  /** Whether a request has turned out to be an event stream of a subscription. */
+  isEndless(request: object): boolean {
+    return this.endless.has(request);
+  }
+
+  /** Whether somebody waits at a socket for an answer; subscriptions that run do not count. */
+  isAwaited(): boolean {
+    // The library holds null for an operation until there is a stream of results.
+    return [...this.opened].some(({ subscriptions }) => Object.values(subscriptions).includes(null));
   }
 
   /** A lost session or another role ends the socket: the client signs in again and connects anew. */
@@ -127,7 +152,7 @@ export class Streams {
   }
 
   private format(errors: readonly unknown[]): GraphQLFormattedError[] {
-    return errors.map((error) => toFormatted(error, this.report));
+    return errors.map((error) => (error instanceof Overload ? error.toJSON() : toFormatted(error, this.report)));
   }
 }
 

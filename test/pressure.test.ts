@@ -1,0 +1,131 @@
+/** More to do than the process can: what would only wait is refused at once, and only that, and only as long as that. */
+import fs from 'node:fs';
+import { startTestApp, type TestApp, type TestClient } from './support/app';
+import { instanceId } from './support/stories';
+import { until } from './support/until';
+
+const VIEWER = '{ viewer { role } }';
+let app: TestApp;
+let ops: TestClient;
+const undo: (() => Promise<unknown>)[] = [];
+
+/** What the program wrote to its log, line by line. */
+const log: { correlationId?: string; refused?: number }[] = [];
+const realWrite = fs.writeSync.bind(fs);
+
+beforeAll(async () => {
+  jest.spyOn(fs, 'writeSync').mockImplementation((fd: number, data: any) => {
+    if (fd !== 2) return realWrite(fd, data);
+    for (const line of String(data).split('\n').filter(Boolean)) log.push(JSON.parse(line));
+    return Buffer.byteLength(data);
+  });
+  app = await startTestApp({ env: { DATABASE_POOL_SIZE: '4', LOG_LEVEL: 'error' } });
+  ops = await app.as('ops');
+});
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+  await until(async () => (await ops.send(VIEWER)).status === 200, 10_000, 'an answer as always');
+  // An alarm lasts for a second after the last refusal, and what is asked meanwhile is judged more strictly.
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+});
+afterAll(async () => {
+  await app.stop();
+  jest.restoreAllMocks();
+});
+
+/** Takes every connection of the pool, until it is released. */
+async function exhaustPool(): Promise<void> {
+  const held = Array.from({ length: 4 }, () => app.db.createQueryRunner());
+  undo.push(() => Promise.all(held.map((each) => each.release())));
+  for (const each of held) await each.connect();
+}
+
+/** Leaves the event loop little time between long tasks. */
+function blockLoop(): Promise<void> {
+  const blocking = setInterval(() => {
+    const end = Date.now() + 150;
+    while (Date.now() < end);
+  }, 1);
+  undo.push(() => {
+    clearInterval(blocking);
+    return Promise.resolve();
+  });
+  return Promise.resolve();
+}
+
+const metric = async (name: string): Promise<number> => {
+  const text = await (await fetch(`${app.url}/metrics`)).text();
+  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+};
+
+test('a single long task refuses nobody', async () => {
+  const before = await metric('keyframe_requests_refused_total');
+  const answers = Array.from({ length: 5 }, () => ops.send(VIEWER));
+  const end = Date.now() + 400;
+  while (Date.now() < end);
+  for (const { status } of await Promise.all(answers)) expect(status).toBe(200);
+  expect(await metric('keyframe_requests_refused_total')).toBe(before);
+});
+
+describe.each([
+  ['no connection of the database is to be had', exhaustPool],
+  ['the event loop is never free', blockLoop],
+])('while %s', (_, overload) => {
+  test('a request is refused with a code, an id and when to try again, and health is not', async () => {
+    const before = await metric('keyframe_requests_refused_total');
+    await overload();
+    const refused = await until(
+      async () => {
+        const answer = await Promise.race([
+          fetch(`${app.url}/graphql?query=%7BapiInfo%7Bversion%7D%7D`, {
+            headers: { 'apollo-require-preflight': '1' },
+          }),
+          new Promise<null>((late) => setTimeout(late, 500, null)),
+        ]);
+        return answer?.status === 503 && answer;
+      },
+      10_000,
+      'a refusal',
+    );
+    expect(refused.headers.get('retry-after')).toBe('1');
+    expect(refused.headers.get('content-type')).toBe('application/json; charset=utf-8');
+    const { errors, data } = (await refused.json()) as any;
+    expect(data).toBeUndefined();
+    expect(errors).toEqual([
+      {
+        message: expect.any(String),
+        extensions: { code: 'SERVICE_UNAVAILABLE', correlationId: expect.stringMatching(/^[0-9a-f-]{36}$/) },
+      },
+    ]);
+    const { correlationId } = errors[0].extensions;
+    const line = await until(
+      () => log.find((each) => each.correlationId === correlationId),
+      10_000,
+      'a line in the log',
+    );
+    expect(line.refused).toBeGreaterThan(0);
+    expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
+    expect(await metric('keyframe_requests_refused_total')).toBeGreaterThan(before);
+  });
+});
+
+test('over WebSocket and as event stream an operation is refused too, and what streams already goes on', async () => {
+  const id = await instanceId(ops, 'web-1');
+  const socket = ops.socket();
+  undo.push(() => Promise.resolve(socket.dispose()));
+  const query = 'subscription ($id: ID!) { instanceUpdated(id: $id) { name } }';
+  const running = socket.iterate({ query, variables: { id } });
+  await running.next();
+  await exhaustPool();
+  const unavailable = [
+    expect.objectContaining({ extensions: expect.objectContaining({ code: 'SERVICE_UNAVAILABLE' }) }),
+  ];
+  await until(async () => (await metric('keyframe_database_wait_seconds')) > 0.2, 10_000, 'pressure');
+  await expect(socket.iterate({ query: VIEWER }).next()).rejects.toEqual(unavailable);
+  const stream = await ops.send(query, { id }, { accept: 'text/event-stream' });
+  expect(stream).toMatchObject({ status: 503, errors: unavailable });
+  for (const step of undo.splice(1)) await step();
+  const next = running.next();
+  await app.db.query(`select pg_notify('keyframe', 'instance:' || id) from instances where name = 'web-1'`);
+  expect(await next).toMatchObject({ value: { data: { instanceUpdated: { name: 'web-1' } } } });
+});
