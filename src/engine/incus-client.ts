@@ -28,6 +28,8 @@ export interface Write {
   body?: Record<string, unknown>;
 }
 
+/** In all for one question and its answer, which the engine gives at once: also when it takes work on. */
+const ANSWER_MS = 30_000;
 /** Engine waits are cut in slices, so that a dead connection is noticed and another member can be asked. */
 const SLICE_SECONDS = 10;
 /** How long an engine that took an operation may be silent: a restart of the daemon takes two or three seconds. */
@@ -161,11 +163,12 @@ export class IncusClient {
   }
 
   private async exchange(method: Method, path: string, body: Write['body'], signal: AbortSignal): Promise<Reply> {
-    const response = await this.send(method, path, body, signal);
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+    const response = await this.send(method, path, body, inTime);
     try {
       return await readReply(response);
     } catch (error) {
-      throw method === 'GET' ? unanswered(signal, error) : unknownOutcome(String(error), error);
+      throw method === 'GET' ? unanswered(inTime, error) : unknownOutcome(String(error), error);
     }
   }
 
