@@ -1,0 +1,66 @@
+/** What a whole run came to. */
+import { quantile } from '../../bench/support';
+
+export interface Violation {
+  seed: string;
+  scenario: string;
+  schedule: string[];
+  faults: string[];
+  logFile: string;
+}
+
+export class Report {
+  faults = 0;
+  accepted = 0;
+  lost = 0;
+  wrong = 0;
+  /** How many faults of each sort, and how many operations were under way at that moment. */
+  readonly sorts = new Map<string, number>();
+  readonly outcomes = new Map<string, number>();
+  /** Logs of worlds in which something was wrong. */
+  readonly blamed = new Set<string>();
+  readonly takeovers: number[] = [];
+  hit = 0;
+
+  fault(sort: string, hit: number): void {
+    this.faults += 1;
+    this.hit += hit;
+    this.sorts.set(sort, (this.sorts.get(sort) ?? 0) + 1);
+  }
+
+  outcome(kind: string, how: string): void {
+    const key = `${kind} ${how}`;
+    this.outcomes.set(key, (this.outcomes.get(key) ?? 0) + 1);
+  }
+
+  violation({ seed, scenario, schedule, faults, logFile }: Violation): void {
+    this.blamed.add(logFile);
+    const lines = [
+      `VIOLATION in ${scenario}, to be had again with --seed ${seed.split('/')[0] ?? ''} (run ${seed}; log ${logFile})`,
+      ...schedule.map((line) => `    ${line}`),
+      ...faults.map((fault) => `  ! ${fault}`),
+    ];
+    process.stdout.write(`${lines.join('\n')}\n`);
+  }
+
+  print(): void {
+    const table = (title: string, counts: Map<string, number>) => {
+      process.stdout.write(`${title}\n`);
+      for (const [key, count] of [...counts].sort(([a], [b]) => (a < b ? -1 : 1))) {
+        process.stdout.write(`  ${String(count).padStart(5)}  ${key}\n`);
+      }
+    };
+    table('faults', this.sorts);
+    table('outcomes', this.outcomes);
+    if (this.takeovers.length > 0) {
+      const [p50, p95, max] = [0.5, 0.95, 1].map((q) => Math.round(quantile(this.takeovers, q)));
+      process.stdout.write(
+        `takeover after the death of a worker: ${this.takeovers.length} operations, p50 ${p50} ms, p95 ${p95} ms, max ${max} ms\n`,
+      );
+    }
+    process.stdout.write(`operations under way when a fault struck, summed: ${this.hit}\n`);
+    process.stdout.write(
+      `${this.faults} faults injected, ${this.accepted} operations accepted, ${this.lost} lost, ${this.wrong} wrong\n`,
+    );
+  }
+}
