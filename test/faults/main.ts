@@ -9,6 +9,7 @@ import { Report } from './report';
 import { play, type Scenario } from './round';
 import { scenarios } from './scenarios';
 import type { Knowledge } from './wishes';
+import { incusGround } from './world/incus';
 import { localGround } from './world/local';
 import { buildPreload } from './world/processes';
 import { openWorld, type World, type WorldOptions } from './world/world';
@@ -32,7 +33,7 @@ const program = new Command('test:faults')
 
 void program.parseAsync();
 
-async function main({ engine, faults, seed, scenario, worlds = engine === 'local' ? 3 : 1 }: Options): Promise<void> {
+async function main({ engine, faults, seed, scenario, worlds = engine === 'local' ? 5 : 1 }: Options): Promise<void> {
   const report = new Report();
   process.stdout.write(`engine ${engine}, ${faults} faults, --seed ${seed}\n`);
   const preload = await buildPreload();
@@ -48,7 +49,7 @@ async function main({ engine, faults, seed, scenario, worlds = engine === 'local
 
 const GROUNDS: Record<Options['engine'], Omit<WorldOptions, 'preload'>> = {
   local: { ground: localGround, workers: 1 },
-  incus: { ground: localGround, workers: 2 },
+  incus: { ground: incusGround, workers: 2 },
 };
 
 /** Plays rounds in a world until there were enough faults; a world in which something was lost is left for a new one. */

@@ -104,7 +104,9 @@ export async function play({ world, scenario, seed, knowledge, report }: RoundOp
   const faults: string[] = [];
   await scenario.run(round).catch((error: unknown) => faults.push(`the laboratory: ${String(error)}`));
   const outcomes = await settled(world, round.wishes, BOUND_MS);
+  round.note('every operation has ended, or its time is over');
   await world.ground.rest();
+  round.note('the engine is at rest');
   let lost = 0;
   for (const wish of round.wishes) {
     const [row] = outcomes.get(wish.key) ?? [];
@@ -116,6 +118,8 @@ export async function play({ world, scenario, seed, knowledge, report }: RoundOp
     if (wish.operation) faults.push(`LOST: ${described(wish)}: ${row ? `${row.status}, ${row.attempts} attempts` : 'no row'}`);
   }
   const wrong = await judge(round, outcomes, knowledge);
+  round.note('judged');
+  if (process.env['FAULTS_VERBOSE']) process.stdout.write(`${[...round.schedule, ...said(outcomes)].join('\n')}\n`);
   for (const { sort, at } of round.strikes) report.fault(sort, underWay(outcomes, at));
   measure(world, outcomes, report);
   report.lost += lost;

@@ -1,6 +1,7 @@
 /** The product as it is run: a database, an API, workers, an engine; and a person who asks for things. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,7 +10,6 @@ import { Pool } from 'pg';
 import { openDataFolder } from '../../../src/embedded/data-folder';
 import { startPostgres } from '../../../src/embedded/postgres';
 import { TestClient } from '../../support/app';
-import { databaseProcess } from '../../support/program';
 import { until } from '../../support/until';
 import type { Ground } from './ground';
 import { Program } from './processes';
@@ -89,7 +89,7 @@ export async function openWorld({ preload, ground: openGround, workers: count }:
       logFile,
       ids: new Map(),
       client: clients(join(folder, 'api/demo-credentials.json'), api),
-      databasePid: () => databaseProcess(owned.path),
+      databasePid: () => serverOf(db),
       close,
     };
     await findInstances(world);
@@ -97,6 +97,17 @@ export async function openWorld({ preload, ground: openGround, workers: count }:
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** The server's process is the parent of each connection's; null when it cannot be asked. */
+async function serverOf(db: Pool): Promise<number | null> {
+  try {
+    const { rows } = await db.query<{ pid: number }>('select pg_backend_pid() as pid');
+    const parent = /^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${rows[0]?.pid ?? 0}/status`, 'utf8'))?.[1];
+    return Number(parent);
+  } catch {
+    return null;
   }
 }
 
