@@ -51,7 +51,8 @@ export const createSaysTrue: Invariant = async ({ wish, row, rows, engine, world
     if (shown?.status !== 'AVAILABLE') return `the row of ${name} is ${shown?.status ?? 'absent'}`;
     return copyFault(world.ground.snapshotRoot(wish.place, name), epoch, wish.place);
   }
-  if (there === 0) return shown && shown.status !== 'ERROR' ? `${name} is ${shown.status}, and not on the engine` : null;
+  if (there === 0)
+    return shown && shown.status !== 'ERROR' ? `${name} is ${shown.status}, and not on the engine` : null;
   return shown?.status === 'ERROR' && shown.error?.message
     ? null
     : `the engine has ${name}, and its row is ${shown?.status ?? 'absent'} (${shown?.origin ?? 'none'}) after a FAILED creation`;
@@ -63,7 +64,8 @@ export const restoreSaysTrue: Invariant = async ({ wish, row, world: { ground } 
   const root = await ground.root(wish.place);
   if (row.status === 'SUCCEEDED') {
     const runs = await ground.isRunning(wish.place);
-    if (runs !== (wish.place.running || wish.memory)) return `the instance ${runs ? 'runs' : 'does not run'} after a restore`;
+    if (runs !== (wish.place.running || wish.memory))
+      return `the instance ${runs ? 'runs' : 'does not run'} after a restore`;
     return copyFault(root, epoch, wish.place);
   }
   const said = row.error?.message ?? '';
@@ -90,7 +92,8 @@ export const deleteSaysTrue: Invariant = ({ wish, row, rows, engine }) => {
 export const renameSaysTrue: Invariant = ({ wish, row, rows, engine }) => {
   const [old = ''] = wish.names;
   const [is, isNot] = row.status === 'SUCCEEDED' ? [wish.newName, old] : [old, wish.newName];
-  if (count(engine, is) !== 1 || count(engine, isNot) !== 0) return `${row.status}, and the engine has ${engine.join(' ')}`;
+  if (count(engine, is) !== 1 || count(engine, isNot) !== 0)
+    return `${row.status}, and the engine has ${engine.join(' ')}`;
   return rows.some(named(is)) && !rows.some(named(isNot)) ? null : `${row.status}, and the rows are ${said(rows)}`;
 };
 
@@ -135,10 +138,15 @@ export async function nothingIsLeftOver(world: World): Promise<string | null> {
 }
 
 /** What may be half made is never restored. */
-export async function suspectsAreRefused(world: World, { kind, snapshots: [made], place }: Wish): Promise<string | null> {
+export async function suspectsAreRefused(
+  world: World,
+  { kind, snapshots: [made], place }: Wish,
+): Promise<string | null> {
   const row = (await snapshotsOf(world, place)).find(({ name }) => name === made?.name);
   if (kind !== 'create' || row?.status !== 'ERROR') return null;
-  const { restoreSnapshot } = await (await world.client()).query(
+  const { restoreSnapshot } = await (
+    await world.client()
+  ).query(
     'mutation ($id: ID!) { restoreSnapshot(input: { snapshotId: $id }) { operation { id } userErrors { code } } }',
     { id: made?.id },
   );
@@ -193,9 +201,11 @@ export async function eventually(
   look: () => Promise<string | null> | string | null,
   ms = PATIENCE_MS,
 ): Promise<string | null> {
-  for (const deadline = Date.now() + ms; ; await sleep(100)) {
+  const deadline = Date.now() + ms;
+  for (;;) {
     const fault = await Promise.resolve().then(look).catch(String);
     if (fault === null || Date.now() > deadline) return fault;
+    await sleep(100);
   }
 }
 

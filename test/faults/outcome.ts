@@ -30,23 +30,27 @@ from operations where idempotency_key = any($1)`;
 
 /** Reads in spite of a database that comes and goes. */
 export async function read<T>(world: World, sql: string, values: unknown[]): Promise<T[]> {
-  for (const deadline = Date.now() + 30_000; ; await sleep(200)) {
+  const deadline = Date.now() + 30_000;
+  for (;;) {
     try {
       return (await world.db.query(sql, values)).rows as T[];
     } catch (error) {
       if (Date.now() > deadline) throw error;
     }
+    await sleep(200);
   }
 }
 
 /** The operations of accepted wishes by key, once all have ended or the time is over. */
 export async function settled(world: World, wishes: Wish[], withinMs: number): Promise<Map<string, OperationRow[]>> {
   const keys = wishes.filter(({ operation }) => operation !== null).map(({ key }) => key);
-  for (const deadline = Date.now() + withinMs; ; await sleep(50)) {
+  const deadline = Date.now() + withinMs;
+  for (;;) {
     const rows = await read<OperationRow>(world, OPERATIONS, [keys]);
     if ((rows.length >= keys.length && rows.every((row) => row.finished_at !== null)) || Date.now() > deadline) {
       return new Map(keys.map((key) => [key, rows.filter((row) => row.key === key)]));
     }
+    await sleep(50);
   }
 }
 

@@ -49,9 +49,9 @@ function counted(): boolean {
   return kill.skip < 0;
 }
 
-// eslint-disable-next-line
-const original = Client.prototype.query as unknown as Query;
-Client.prototype.query = function (this: object, config: unknown, values?: unknown, done?: unknown): unknown {
+const prototype = Client.prototype as unknown as { query: Query };
+const original = prototype.query;
+prototype.query = function (this: object, config: unknown, values?: unknown, done?: unknown): unknown {
   const { text = '', values: own } = (typeof config === 'object' && config !== null ? config : { text: config }) as {
     text?: string;
     values?: unknown[];
@@ -64,8 +64,7 @@ Client.prototype.query = function (this: object, config: unknown, values?: unkno
     if (due && kill && (!kill.point.rows || ((answer?.rowCount ?? 0) > 0 && counted()))) die(kill.delayMs);
   };
   const callback = [values, done].find((each) => typeof each === 'function') as
-    | ((error: unknown, answer: Answer) => void)
-    | undefined;
+    ((error: unknown, answer: Answer) => void) | undefined;
   if (callback) {
     const heard = (error: unknown, answer: Answer): void => {
       answered(answer);
@@ -74,6 +73,10 @@ Client.prototype.query = function (this: object, config: unknown, values?: unkno
     return original.call(this, config, ...(typeof values === 'function' ? [heard] : [values, heard]));
   }
   const result = original.call(this, config, values, done);
-  if (result instanceof Promise) void result.then((answer: Answer) => answered(answer), () => undefined);
+  if (result instanceof Promise)
+    void result.then(
+      (answer: Answer) => answered(answer),
+      () => undefined,
+    );
   return result;
-} as unknown as typeof Client.prototype.query;
+};

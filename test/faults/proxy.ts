@@ -82,7 +82,10 @@ export async function faultProxy(socket: string, engineSocket: string): Promise<
   const serve = async (incoming: IncomingMessage, outgoing: ServerResponse, plan: Plan): Promise<void> => {
     const body = await buffer(incoming);
     if (plan.trouble === 'delay') await sleep(plan.ms);
-    if (plan.trouble === 'cut before') return void incoming.socket.destroy();
+    if (plan.trouble === 'cut before') {
+      incoming.socket.destroy();
+      return;
+    }
     if (plan.trouble === 'error 500') return answer(outgoing, trouble());
     const real = await forward(engineSocket, incoming, body);
     const operation = /"operation":"\/1\.0\/operations\/([\w-]+)/.exec(real.body.toString())?.[1];
@@ -125,24 +128,34 @@ export async function faultProxy(socket: string, engineSocket: string): Promise<
   };
 }
 
-async function spoil({ trouble: sort, ms }: Plan, client: Socket, outgoing: ServerResponse, real: Answer): Promise<void> {
+async function spoil(
+  { trouble: sort, ms }: Plan,
+  client: Socket,
+  outgoing: ServerResponse,
+  real: Answer,
+): Promise<void> {
   switch (sort) {
     case 'silence':
       return;
     case 'hang':
       await sleep(ms);
-      return void client.destroy();
+      client.destroy();
+      return;
     case 'cut after':
-      return void client.destroy();
+      client.destroy();
+      return;
     case 'cut within':
       outgoing.writeHead(real.status, { 'content-type': 'application/json', 'content-length': real.body.length });
       outgoing.write(real.body.subarray(0, real.body.length / 2));
       await sleep(20);
-      return void client.destroy();
+      client.destroy();
+      return;
     case 'half-close':
-      return void client.end(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n`);
+      client.end(`HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n`);
+      return;
     case 'garbage':
-      return void client.end('\u0000\u0001\u0002 this is not HTTP\r\n\r\n');
+      client.end('\u0000\u0001\u0002 this is not HTTP\r\n\r\n');
+      return;
     case 'error 502':
       return answer(outgoing, { status: 502, headers: {}, body: Buffer.from('<html>Bad gateway</html>') });
     case 'truncated':
@@ -152,9 +165,12 @@ async function spoil({ trouble: sort, ms }: Plan, client: Socket, outgoing: Serv
   }
 }
 
+/** Headers that are about how an answer travels. */
+const OF_THE_WAY = new Set(['content-length', 'transfer-encoding', 'connection']);
+
 function answer(outgoing: ServerResponse, { status, headers, body }: Answer): void {
-  const { 'content-length': _, 'transfer-encoding': __, connection: ___, ...others } = headers;
-  outgoing.writeHead(status, { ...others, 'content-length': body.length });
+  const others = Object.entries(headers).filter(([name]) => !OF_THE_WAY.has(name));
+  outgoing.writeHead(status, { ...Object.fromEntries(others), 'content-length': body.length });
   outgoing.end(body);
 }
 

@@ -4,7 +4,7 @@ import { eventually, suspectsAreRefused, wrongs } from './invariants';
 import { settled, snapshotsOf, type OperationRow } from './outcome';
 import { Random } from './random';
 import type { Report } from './report';
-import { described, draw, submit, type Kind, type Knowledge, type Wish } from './wishes';
+import { described, draw, prepare, request, type Kind, type Knowledge, type Wish } from './wishes';
 import type { World } from './world/world';
 
 /** By when every operation must have ended, counted from the last fault. */
@@ -41,10 +41,11 @@ export class Round {
     this.note(`FAULT ${sort} ${detail}`);
   }
 
-  /** Draws a wish for each of the places, all of them or some. */
-  draw(places = this.someOfThem(), only?: Kind[]): Wish[] {
+  /** Draws a wish for each of the places, all of them or some, and makes the instances ready for it. */
+  async draw(places = this.someOfThem(), only?: Kind[]): Promise<Wish[]> {
     const drawn = places.map((place) => draw(this.random, place, this.knowledge, only));
     this.wishes.push(...drawn);
+    await Promise.all(drawn.map((wish) => prepare(this.world, wish)));
     return drawn;
   }
 
@@ -57,8 +58,10 @@ export class Round {
   async submit(wishes: Wish[]): Promise<void> {
     await Promise.all(
       wishes.map(async (wish) => {
-        await submit(this.world, wish);
-        this.note(`${described(wish)} ${wish.refusal ?? 'accepted'}${wish.asked > 1 ? ` when asked ${wish.asked} times` : ''}`);
+        await request(this.world, wish);
+        this.note(
+          `${described(wish)} ${wish.refusal ?? 'accepted'}${wish.asked > 1 ? ` when asked ${wish.asked} times` : ''}`,
+        );
       }),
     );
   }
@@ -77,7 +80,7 @@ export class Round {
 
   /** Waits until `over` or until every wish has ended, and says whether it was the former. */
   async before(over: () => boolean, withinMs: number): Promise<boolean> {
-    for (const deadline = Date.now() + withinMs; Date.now() < deadline; await sleep(25)) {
+    for (const deadline = Date.now() + withinMs; Date.now() < deadline;) {
       if (over()) return true;
       const rows = await settled(this.world, this.wishes, 0);
       const ended = [...rows.values()].flat().filter(({ finished_at }) => finished_at !== null);
@@ -85,6 +88,7 @@ export class Round {
         await sleep(150); // what follows the end, as the end of the job, is to be struck as well
         return over();
       }
+      await sleep(25);
     }
     return over();
   }
@@ -115,7 +119,8 @@ export async function play({ world, scenario, seed, knowledge, report }: RoundOp
     if (row) report.outcome(wish.kind, [row.status, row.error?.code].filter(Boolean).join(' '));
     if (wish.operation && row?.finished_at) continue;
     if (wish.operation) lost += 1;
-    if (wish.operation) faults.push(`LOST: ${described(wish)}: ${row ? `${row.status}, ${row.attempts} attempts` : 'no row'}`);
+    if (wish.operation)
+      faults.push(`LOST: ${described(wish)}: ${row ? `${row.status}, ${row.attempts} attempts` : 'no row'}`);
   }
   const wrong = await judge(round, outcomes, knowledge);
   round.note('judged');
@@ -127,7 +132,13 @@ export async function play({ world, scenario, seed, knowledge, report }: RoundOp
   faults.push(...wrong);
   for (const place of world.ground.places) await world.ground.mend(place);
   if (faults.length === 0) return true;
-  report.violation({ seed, scenario: scenario.name, schedule: [...round.schedule, ...said(outcomes)], faults, logFile: world.logFile });
+  report.violation({
+    seed,
+    scenario: scenario.name,
+    schedule: [...round.schedule, ...said(outcomes)],
+    faults,
+    logFile: world.logFile,
+  });
   return lost === 0 && !faults.some((fault) => fault.startsWith('refused') || fault.startsWith('the laboratory'));
 }
 

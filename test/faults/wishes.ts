@@ -73,25 +73,24 @@ export function draw(random: Random, place: Place, knowledge: Knowledge, only?: 
   return { key, kind, place, snapshots, names: snapshots.map(({ name }) => name), newName: `r-${key}`, memory, epoch: '', restoresBefore: 0, operation: null, refusal: null, asked: 0 }; // prettier-ignore
 }
 
-/** Writes what the instance holds at the time of the wish, and asks for it. */
-export async function submit(world: World, wish: Wish): Promise<void> {
+/** Writes what the instance is to hold at the time of the wish. */
+export async function prepare(world: World, wish: Wish): Promise<void> {
   const { ground } = world;
   const root = await ground.root(wish.place);
   if (wish.kind === 'create' || wish.kind === 'restore') await writeEpoch(root, wish.key, wish.place.files);
   wish.epoch = await epochOf(root);
   wish.restoresBefore = ground.restores(wish.place);
-  await request(world, wish);
 }
 
 /** Asks, and again under the same key while no answer comes. */
-async function request(world: World, wish: Wish): Promise<void> {
+export async function request(world: World, wish: Wish): Promise<void> {
   const { mutation, input } = mutationOf(world, wish);
   const type = `${mutation[0]?.toUpperCase() ?? ''}${mutation.slice(1)}Input`;
   const fields =
     mutation === 'deleteSnapshots'
       ? 'operations { id } results { userErrors { code message } }'
       : 'snapshot { id } operation { id } userErrors { code message }';
-  for (const deadline = Date.now() + ANSWER_WITHIN_MS; Date.now() < deadline; await sleep(200)) {
+  for (const deadline = Date.now() + ANSWER_WITHIN_MS; Date.now() < deadline;) {
     wish.asked += 1;
     const answer = await world
       .client()
@@ -102,7 +101,10 @@ async function request(world: World, wish: Wish): Promise<void> {
       )
       .catch(() => null);
     const payload = answer?.data?.[mutation];
-    if (!payload) continue;
+    if (!payload) {
+      await sleep(200);
+      continue;
+    }
     const errors = payload.userErrors ?? payload.results.flatMap((each: any) => each.userErrors);
     wish.operation = payload.operation?.id ?? payload.operations?.[0]?.id ?? null;
     wish.refusal = errors[0] ? `${errors[0].code} ${errors[0].message}` : null;

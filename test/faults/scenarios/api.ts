@@ -10,8 +10,9 @@ async function run(round: Round): Promise<void> {
     when: random.pick(['before', 'after'] as const),
     delayMs: random.chance(0.3) ? random.whole(0, 20) : 0,
   };
+  const wishes = await round.draw(world.ground.places);
   world.api.arm(kill);
-  const asked = round.submit(round.draw(world.ground.places));
+  const asked = round.submit(wishes);
   if (await round.before(() => !world.api.runs, 10_000)) {
     round.struck(`API killed ${kill.when} ${kill.point.name}`, `(${kill.skip} before it, ${kill.delayMs} ms after it)`);
     world.api.start();

@@ -13,7 +13,8 @@ async function crash(round: Round): Promise<void> {
   const { testbed } = groundOf(round);
   const withHelpers = random.chance(0.5);
   const delay = random.chance(0.5) ? await testbed.criu('delay', '1') : null;
-  const asked = round.submit(round.draw());
+  const wishes = await round.draw();
+  const asked = round.submit(wishes);
   try {
     await sleep(random.whole(50, 2_000));
     await testbed.crash(withHelpers);
@@ -31,7 +32,7 @@ async function criu(round: Round): Promise<void> {
   const { random, world } = round;
   const { testbed } = groundOf(round);
   const places = world.ground.places.filter(({ stateful }) => stateful);
-  const wishes = round.draw(places, ['create', 'restore']);
+  const wishes = await round.draw(places, ['create', 'restore']);
   for (const wish of wishes) {
     const [snapshot] = wish.snapshots;
     wish.memory = wish.kind === 'create' || snapshot?.stateful === true;
@@ -55,7 +56,7 @@ async function criu(round: Round): Promise<void> {
 async function full(round: Round): Promise<void> {
   const { testbed } = groundOf(round);
   const places = round.world.ground.places.filter(({ name }) => name === 'lab-tiny-1');
-  const wishes = round.draw(places, ['create', 'restore', 'rename', 'delete']);
+  const wishes = await round.draw(places, ['create', 'restore', 'rename', 'delete']);
   const file = join(testbed.pool('tiny'), 'filler');
   try {
     spawnSync('dd', ['if=/dev/zero', `of=${file}`, 'bs=1M', 'conv=fsync'], { stdio: 'ignore' });

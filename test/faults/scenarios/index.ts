@@ -6,4 +6,14 @@ import { requestSpoilt } from './proxy';
 import { workerKilled } from './worker';
 
 /** Everything that is done to the program. */
-export const scenarios: Scenario[] = [workerKilled, apiKilled, postgresDown, postgresFrozen, postgresCut, requestSpoilt, incusKilled, criuTrouble, poolFull];
+export const scenarios: Scenario[] = [
+  workerKilled,
+  apiKilled,
+  postgresDown,
+  postgresFrozen,
+  postgresCut,
+  requestSpoilt,
+  incusKilled,
+  criuTrouble,
+  poolFull,
+];

@@ -7,7 +7,8 @@ const SIGNALS = { SIGKILL: 'killed', SIGINT: 'stopped', SIGQUIT: 'stopped at onc
 /** Whoever starts it again is the keeper of the embedded database. */
 async function down(round: Round): Promise<void> {
   const { world, random } = round;
-  const asked = round.submit(round.draw());
+  const wishes = await round.draw();
+  const asked = round.submit(wishes);
   await sleep(random.whole(0, 700));
   const pid = await world.databasePid();
   const signal = random.pick(Object.keys(SIGNALS) as (keyof typeof SIGNALS)[]);
@@ -20,7 +21,8 @@ async function down(round: Round): Promise<void> {
 
 async function frozen(round: Round): Promise<void> {
   const { world, random } = round;
-  const asked = round.submit(round.draw());
+  const wishes = await round.draw();
+  const asked = round.submit(wishes);
   await sleep(random.whole(0, 500));
   const pid = await world.databasePid();
   if (pid !== null) {
@@ -52,7 +54,8 @@ async function backends({ world }: Round): Promise<number[]> {
 
 async function cut(round: Round): Promise<void> {
   const { world, random } = round;
-  const asked = round.submit(round.draw());
+  const wishes = await round.draw();
+  const asked = round.submit(wishes);
   for (let times = random.whole(2, 5); times > 0; times -= 1) {
     await sleep(random.whole(0, 250));
     const all = await backends(round);

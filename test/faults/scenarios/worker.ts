@@ -37,8 +37,9 @@ async function run(round: Round): Promise<void> {
   const longest = world.ground.engine === 'local' ? 200 : 1_500;
   // With several it is the one that gets the work first, so the same point is set in all, and the first that dies is it.
   const kill = drawKill(random, longest);
+  const wishes = await round.draw();
   for (const each of world.workers) each.arm(kill);
-  const asked = round.submit(round.draw());
+  const asked = round.submit(wishes);
   const died = await round.before(() => world.workers.some(({ runs }) => !runs), FIRES_WITHIN_MS);
   const dead = world.workers.find(({ runs }) => !runs);
   for (const each of world.workers) each.arm(null);
@@ -53,7 +54,7 @@ async function run(round: Round): Promise<void> {
 async function again(round: Round, dead: Program, longest: number): Promise<void> {
   for (let times = 0; times < 2; times += 1) {
     const kill = drawKill(round.random, longest);
-    const dies = round.random.chance(0.5);
+    const dies = round.random.chance(0.6);
     dead.start();
     round.note(`${dead.name} started again`);
     if (!dies || !(await strike(round, dead, { ...kill, skip: 0 }))) return;

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +43,7 @@ export interface WorldOptions {
 /** Starts all of it; `close` leaves neither process nor file behind, but for the log where something was wrong. */
 export async function openWorld({ preload, ground: openGround, workers: count }: WorldOptions): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), 'keyframe-world-'));
+  await chmod(folder, 0o711); // the database's own user must get through
   const logFile = `${folder}.log`;
   const undo: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
   const close = async () => {
