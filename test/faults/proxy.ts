@@ -86,7 +86,10 @@ export async function faultProxy(socket: string, engineSocket: string): Promise<
       incoming.socket.destroy();
       return;
     }
-    if (plan.trouble === 'error 500') return answer(outgoing, trouble());
+    if (plan.trouble === 'error 500') {
+      answer(outgoing, trouble());
+      return;
+    }
     const real = await forward(engineSocket, incoming, body);
     const operation = /"operation":"\/1\.0\/operations\/([\w-]+)/.exec(real.body.toString())?.[1];
     const instance = concerned(incoming.url ?? '');
@@ -156,12 +159,18 @@ async function spoil(
     case 'garbage':
       client.end('\u0000\u0001\u0002 this is not HTTP\r\n\r\n');
       return;
-    case 'error 502':
-      return answer(outgoing, { status: 502, headers: {}, body: Buffer.from('<html>Bad gateway</html>') });
-    case 'truncated':
-      return answer(outgoing, { ...real, body: real.body.subarray(0, real.body.length / 2) });
-    default:
-      return answer(outgoing, real);
+    case 'error 502': {
+      answer(outgoing, { status: 502, headers: {}, body: Buffer.from('<html>Bad gateway</html>') });
+      return;
+    }
+    case 'truncated': {
+      answer(outgoing, { ...real, body: real.body.subarray(0, real.body.length / 2) });
+      return;
+    }
+    default: {
+      answer(outgoing, real);
+      return;
+    }
   }
 }
 

@@ -57,6 +57,8 @@ async function full(round: Round): Promise<void> {
   const { testbed } = groundOf(round);
   const places = round.world.ground.places.filter(({ name }) => name === 'lab-tiny-1');
   const wishes = await round.draw(places, ['create', 'restore', 'rename', 'delete']);
+  // There must be something to restore, to rename and to delete at other times.
+  if (wishes.some(({ kind }) => kind === 'create') && round.random.chance(0.6)) return round.submit(wishes);
   const file = join(testbed.pool('tiny'), 'filler');
   try {
     spawnSync('dd', ['if=/dev/zero', `of=${file}`, 'bs=1M', 'conv=fsync'], { stdio: 'ignore' });
