@@ -4,6 +4,7 @@ import { randomInt } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { Command, Option } from 'commander';
 import { eventually, nothingIsLeftOver } from './invariants';
+import { points } from './points';
 import { Random } from './random';
 import { Report } from './report';
 import { play, type Scenario } from './round';
@@ -43,6 +44,8 @@ async function main({ engine, faults, seed, scenario, worlds = engine === 'local
   const broken = (await Promise.allSettled(ran)).filter((result) => result.status === 'rejected');
   await preload.remove();
   for (const { reason } of broken) console.error(reason);
+  const armed = fitting.some(({ name }) => name === 'worker') ? Object.values(points) : [];
+  report.silent(armed.map(({ name }) => name));
   report.print();
   process.exit(report.lost + report.wrong + broken.length > 0 ? 1 : 0);
 }

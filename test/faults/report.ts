@@ -43,6 +43,12 @@ export class Report {
     process.stdout.write(`${lines.join('\n')}\n`);
   }
 
+  /** Points at which nobody ever died: chance, or their statements have changed. */
+  silent(names: string[]): void {
+    const never = names.filter((name) => ![...this.sorts.keys()].some((sort) => sort.endsWith(` ${name}`)));
+    if (never.length > 0) process.stdout.write(`points that never came: ${never.join(', ')}\n`);
+  }
+
   print(): void {
     const table = (title: string, counts: Map<string, number>) => {
       process.stdout.write(`${title}\n`);

@@ -107,6 +107,12 @@ export async function play({ world, scenario, seed, knowledge, report }: RoundOp
   const round = new Round(world, new Random(seed), knowledge);
   const faults: string[] = [];
   await scenario.run(round).catch((error: unknown) => faults.push(`the laboratory: ${String(error)}`));
+  for (const each of [world.api, ...world.workers]) {
+    if (each.runs) continue;
+    // What ends unasked is started again, as by whoever supervises it, and told of where something is wrong.
+    round.note(`${each.name} had ended by itself`);
+    each.start();
+  }
   const outcomes = await settled(world, round.wishes, BOUND_MS);
   round.note('every operation has ended, or its time is over');
   await world.ground.rest();
