@@ -15,10 +15,14 @@ type Answer = { rowCount?: number | null } | undefined;
 type Query = (this: object, config: unknown, values?: unknown, done?: unknown) => unknown;
 
 let kill: Kill | null = null;
+let doom: NodeJS.Timeout | undefined;
 /** Connections with a matching statement in their present transaction. */
 const marked = new WeakSet();
 
-process.on('message', (message: Kill | null) => (kill = message));
+process.on('message', (message: Kill | null) => {
+  kill = message;
+  clearTimeout(doom);
+});
 // Without this the listener would keep a program alive that has ended.
 process.channel?.unref();
 // A laboratory that is gone leaves nothing running.
@@ -28,7 +32,7 @@ function die(delayMs: number): void {
   kill = null;
   const now = () => process.kill(process.pid, 'SIGKILL');
   if (delayMs === 0) now();
-  else setTimeout(now, delayMs);
+  else doom = setTimeout(now, delayMs);
 }
 
 /** Whether the armed point is this statement, those to be skipped not counted. */

@@ -19,7 +19,10 @@ export class Report {
   readonly outcomes = new Map<string, number>();
   /** Logs of worlds in which something was wrong. */
   readonly blamed = new Set<string>();
+  /** Milliseconds from the death of a worker until its operation was claimed by another one. */
   readonly takeovers: number[] = [];
+  /** The same, by the process that was started in its place. */
+  readonly restarts: number[] = [];
   hit = 0;
 
   fault(sort: string, hit: number): void {
@@ -58,11 +61,15 @@ export class Report {
     };
     table('faults', this.sorts);
     table('outcomes', this.outcomes);
-    if (this.takeovers.length > 0) {
-      const [p50, p95, max] = [0.5, 0.95, 1].map((q) => Math.round(quantile(this.takeovers, q)));
-      process.stdout.write(
-        `takeover after the death of a worker: ${this.takeovers.length} operations, p50 ${p50} ms, p95 ${p95} ms, max ${max} ms\n`,
-      );
+    for (const [who, times] of [
+      ['another worker', this.takeovers],
+      ['the next process', this.restarts],
+    ] as const) {
+      const [p50, p95, max] = [0.5, 0.95, 1].map((q) => Math.round(quantile(times, q)));
+      if (times.length > 0)
+        process.stdout.write(
+          `from the death of a worker to the claim by ${who}: ${times.length} operations, p50 ${p50} ms, p95 ${p95} ms, max ${max} ms\n`,
+        );
     }
     process.stdout.write(`operations under way when a fault struck, summed: ${this.hit}\n`);
     process.stdout.write(

@@ -188,17 +188,19 @@ function underWay(outcomes: Map<string, OperationRow[]>, at: number): number {
   return rows.filter((row) => row.created_at.getTime() <= at && (row.finished_at?.getTime() ?? Infinity) >= at).length;
 }
 
-/** From the death of a process to the next claim of what it had, anywhere. */
-function measure(world: World, outcomes: Map<string, OperationRow[]>, report: Report): void {
-  for (const row of [...outcomes.values()].flat()) {
-    for (const dead of world.workers) {
-      const had = dead.claims.some(({ id, at }) => id === row.id && at < dead.endedAt);
-      if (!had || (row.finished_at && row.finished_at.getTime() <= dead.endedAt)) continue;
-      const next = world.workers
-        .flatMap(({ claims }) => claims)
-        .filter(({ id, at }) => id === row.id && at > dead.endedAt)
-        .map(({ at }) => at);
-      if (next.length > 0) report.takeovers.push(Math.min(...next) - dead.endedAt);
+/** From the death of a process to the next claim of what it had, by one that was there or by the one that followed it. */
+function measure({ workers }: World, outcomes: Map<string, OperationRow[]>, report: Report): void {
+  for (const { id, finished_at } of [...outcomes.values()].flat()) {
+    const claims = workers
+      .flatMap((by) => by.claims.filter((each) => each.id === id).map(({ at }) => ({ by, at })))
+      .sort((a, b) => a.at - b.at);
+    for (const dead of workers) {
+      const died = dead.endedAt;
+      const next = claims.find(({ at }) => at > died);
+      const had = claims.filter(({ at }) => at <= died).at(-1)?.by === dead;
+      if (!had || !next || (finished_at && finished_at.getTime() <= died)) continue;
+      const times = next.by.startedAt < died ? report.takeovers : report.restarts;
+      times.push(next.at - died);
     }
   }
 }

@@ -1,4 +1,5 @@
 /** A worker killed at an exact point of its work; what it had must go on elsewhere, or in the next process. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { points, type Kill } from '../points';
 import type { Random } from '../random';
 import type { Round, Scenario } from '../round';
@@ -21,11 +22,14 @@ function drawKill(random: Random, longestCallMs: number): Kill {
 
 const described = ({ point, when }: Kill): string => `worker killed ${when} ${point.name}`;
 
+const detailOf = ({ name }: Program, { skip, delayMs }: Kill): string =>
+  `(${name}, ${skip} before it, ${delayMs} ms after it)`;
+
 /** Arms it, and says whether it has died of that. */
 async function strike(round: Round, worker: Program, kill: Kill): Promise<boolean> {
   worker.arm(kill);
   if (await round.before(() => !worker.runs, FIRES_WITHIN_MS)) {
-    round.struck(described(kill), `(${worker.name}, ${kill.skip} before it, ${kill.delayMs} ms after it)`);
+    round.struck(described(kill), detailOf(worker, kill));
     return true;
   }
   worker.arm(null);
@@ -40,13 +44,13 @@ async function run(round: Round): Promise<void> {
   const wishes = await round.draw();
   for (const each of world.workers) each.arm(kill);
   const asked = round.submit(wishes);
-  const died = await round.before(() => world.workers.some(({ runs }) => !runs), FIRES_WITHIN_MS);
-  const dead = world.workers.find(({ runs }) => !runs);
+  await round.before(() => world.workers.some(({ runs }) => !runs), FIRES_WITHIN_MS);
   for (const each of world.workers) each.arm(null);
-  if (died && dead) {
-    round.struck(described(kill), `(${dead.name}, ${kill.skip} before it, ${kill.delayMs} ms after it)`);
-    await again(round, dead, longest);
-  }
+  // Two of them may have come to the point at the same moment.
+  await sleep(20);
+  const dead = world.workers.filter(({ runs }) => !runs);
+  for (const each of dead) round.struck(described(kill), detailOf(each, kill));
+  for (const each of dead) await again(round, each, longest);
   await asked;
 }
 

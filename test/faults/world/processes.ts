@@ -27,6 +27,7 @@ export class Program {
   private output = '';
   /** When which operation was claimed by the processes here. */
   readonly claims: { id: string; at: number }[] = [];
+  startedAt = 0;
   /** When the last process here ended. */
   endedAt = 0;
 
@@ -51,6 +52,7 @@ export class Program {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.child = child;
+    this.startedAt = Date.now();
     child.on('message', ({ claimed }: Told) => void this.claims.push({ id: claimed, at: Date.now() }));
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => appendFileSync(this.logFile, text));
