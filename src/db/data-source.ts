@@ -1,4 +1,5 @@
 /** The one connection pool of a process, and what it may contain. */
+import type { EventEmitter } from 'node:events';
 import { DataSource } from 'typeorm';
 import { entities } from '../entities';
 import { migrations } from './migrations';
@@ -24,6 +25,8 @@ export function createDataSource(url: string, poolSize: number, { patient = fals
     // Postgres ends it first; the client's own limit is for a database that does not answer at all.
     extra: {
       keepAlive: true,
+      // TypeORM listens for errors a moment after the pool has stopped doing so: one in between would end the process.
+      onConnect: (client: EventEmitter) => void client.on('error', () => undefined),
       ...(!patient && { statement_timeout: STATEMENT_MS, query_timeout: STATEMENT_MS + 5000 }),
     },
     applicationName: 'keyframe',
