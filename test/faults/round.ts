@@ -109,8 +109,9 @@ export async function play({ world, scenario, seed, knowledge, report }: RoundOp
   await scenario.run(round).catch((error: unknown) => faults.push(`the laboratory: ${String(error)}`));
   for (const each of [world.api, ...world.workers]) {
     if (each.runs) continue;
-    // What ends unasked is started again, as by whoever supervises it, and told of where something is wrong.
-    round.note(`${each.name} had ended by itself`);
+    // As by whoever supervises it.
+    if (each.exitCode !== null) faults.push(`diesOnlyWhenKilled: ${each.name} ended by itself with ${each.exitCode}`);
+    round.note(`${each.name} was found dead, and started again`);
     each.start();
   }
   const outcomes = await settled(world, round.wishes, BOUND_MS);

@@ -28,6 +28,8 @@ export class Program {
   /** When which operation was claimed by the processes here. */
   readonly claims: { id: string; at: number }[] = [];
   startedAt = 0;
+  /** With what the last process here ended by itself; null when it was killed. */
+  exitCode: number | null = null;
   /** When the last process here ended. */
   endedAt = 0;
 
@@ -56,7 +58,8 @@ export class Program {
     child.on('message', ({ claimed }: Told) => void this.claims.push({ id: claimed, at: Date.now() }));
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => appendFileSync(this.logFile, text));
-    this.exited = once(child, 'exit').then(() => {
+    this.exited = once(child, 'exit').then(([code]) => {
+      this.exitCode = code as number | null;
       this.endedAt = Date.now();
       this.child = null;
     });
