@@ -22,7 +22,7 @@ async function run(round: Round): Promise<void> {
     if (count > 0) round.struck('streams of events cut', `(${count})`);
   }
   await asked;
-  await round.before(() => false, 60_000);
+  await round.before(() => false, 20_000);
   proxy.calm();
 }
 
