@@ -32,6 +32,14 @@ const program = new Command('test:faults')
   .option('--worlds <count>', 'how many run side by side', Number)
   .action(main);
 
+/** Worlds that are open: an interrupted run leaves nothing behind either. */
+const open = new Set<World>();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    void Promise.all([...open].map((world) => world.close())).finally(() => process.exit(130));
+  });
+}
+
 void program.parseAsync();
 
 async function main({ engine, faults, seed, scenario, worlds = engine === 'local' ? 5 : 1 }: Options): Promise<void> {
@@ -67,11 +75,13 @@ async function inhabit(options: WorldOptions, fitting: Scenario[], seed: string,
     if (left) report.violation({ seed, scenario: 'the end', schedule: [], faults: [left], logFile });
     if (left) report.wrong += 1;
     await world.close();
+    open.delete(world);
     if (!report.blamed.has(logFile)) await rm(logFile, { force: true });
     world = null;
   };
   for (let n = 1; report.faults < faults; n += 1) {
     world ??= await openWorld(options);
+    open.add(world);
     const scenario = fitting.find(({ name }) => name === new Random(`${seed}/${n}/which`).weighted(weights));
     if (!scenario) throw new Error('there is no such scenario for this engine');
     const begun = Date.now();
