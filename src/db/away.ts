@@ -3,7 +3,9 @@
  * an idle transaction up: a passing thing.
  */
 const CODES = /^(08|53|57P0[1-3]|57014$|25006$|25P03$)|^E(CONNREFUSED|CONNRESET|PIPE|TIMEDOUT|HOSTUNREACH|NOTFOUND)$/;
-const TEXTS = /Connection terminated|timeout exceeded when trying to connect|Query read timeout|is not queryable/;
+// TypeORM calls a connection "already released" that it lost in the middle of a transaction.
+const TEXTS =
+  /Connection terminated|timeout exceeded when trying to connect|Query read timeout|is not queryable|already released/;
 
 /** Whether an error says that the database could not be asked just now, and nothing about what it was asked. */
 export function isDatabaseAway(error: unknown): boolean {

@@ -13,6 +13,8 @@ export function connectionsThatLeave(): typeof Client {
     constructor(config?: string | ClientConfig) {
       super(config);
       open.add(this);
+      // TypeORM listens a moment after the pool has stopped doing so: an error in between would end the process.
+      this.on('error', () => undefined);
       this.once('end', () => open.delete(this));
       const judge = ({ code, message }: { code?: string; message?: string }) => {
         if (code === DEMOTED) for (const each of open) each.connection.stream.destroy();

@@ -7,7 +7,7 @@ import type { Client } from 'pg';
 import { requeueOrphans } from '../services/operations';
 import type { Parts } from './run';
 
-const LOOK_EVERY_MS = 1000;
+const LOOK_EVERY_MS = 500;
 const RECONNECT_MS = 100;
 const STOP_WITHIN_MS = 1000;
 const HOLDER_LOCKS = 7_165_203;
@@ -68,7 +68,7 @@ export class Recovery {
 
   private async keepLooking(first: Client): Promise<void> {
     let client: Client | null = first;
-    // Seen dead twice in a row: a new process takes its lock a moment after it can lock jobs.
+    // Seen dead twice in a row: a new process, or one that was cut off from the database, takes its lock a moment late.
     let suspects = new Set<string>();
     while (!this.stopping.signal.aborted) {
       let dead: string[] = [];
@@ -98,6 +98,8 @@ export class Recovery {
       if (orphans > 0) this.parts.log('warn', { orphans }, 'operations that no job would end are taken up again');
       if (gone.length === 0) return;
       await unlock(gone);
+      // Unlocking tells nobody, and a poll would come up to a second later.
+      await this.parts.db.query(NUDGE);
       this.parts.log('warn', { holders: gone }, 'jobs of dead processes are taken up again');
     } catch (error) {
       this.parts.log('warn', { err: error }, 'taking up the work of others failed');
@@ -115,8 +117,13 @@ export class Recovery {
   }
 }
 
+/** By how the queue is told of new jobs; `count` is how many of its workers look. */
+const NUDGE = `select pg_notify('jobs:insert', '{"count": 100}')`;
+
 /** Who holds jobs, and whether their advisory lock was free (it is ours then, and must be given back). */
 const HOLDERS = `
 select id, pg_try_advisory_lock($1, hashtext(id)) as free
-from (select distinct locked_by as id from graphile_worker._private_jobs where locked_by is not null) holders
+from (
+  select distinct locked_by as id from graphile_worker._private_jobs where locked_at < now() - interval '1 second'
+) holders
 where id <> all($2)`;

@@ -1,0 +1,77 @@
+/** The engine itself fails: its daemon is killed, CRIU refuses or dawdles, its pool is full. */
+import { spawnSync } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Round, Scenario } from '../round';
+import { COLD, type IncusGround } from '../world/incus';
+
+const groundOf = (round: Round): IncusGround => round.world.ground as IncusGround;
+
+async function crash(round: Round): Promise<void> {
+  const { random } = round;
+  const { testbed } = groundOf(round);
+  const withHelpers = random.chance(0.5);
+  const delay = random.chance(0.5) ? await testbed.criu('delay', '1') : null;
+  const wishes = await round.draw();
+  const asked = round.submit(wishes);
+  try {
+    await sleep(random.whole(50, 2_000));
+    await testbed.crash(withHelpers);
+    round.struck(`Incus killed${withHelpers ? ' with its helpers' : ''}`);
+    await sleep(random.whole(0, 1_500));
+    await testbed.back(COLD);
+    round.note('Incus is back');
+    await asked;
+  } finally {
+    await delay?.();
+  }
+}
+
+async function criu(round: Round): Promise<void> {
+  const { random, world } = round;
+  const { testbed } = groundOf(round);
+  const places = world.ground.places.filter(({ stateful }) => stateful);
+  const wishes = await round.draw(places, ['create', 'restore']);
+  for (const wish of wishes) {
+    const [snapshot] = wish.snapshots;
+    wish.memory = wish.kind === 'create' || snapshot?.stateful === true;
+    if (snapshot && wish.kind === 'create') snapshot.stateful = true;
+    if (wish.memory) round.allow(wish, 'ENGINE_ERROR');
+  }
+  const step = random.pick(['dump', 'restore', 'slow'] as const);
+  const mend = step === 'slow' ? await testbed.criu('delay', '3') : await testbed.criu('fail', step);
+  try {
+    if (wishes.some(({ memory, kind }) => memory && (step === 'slow' || (step === 'dump') === (kind === 'create')))) {
+      round.struck(step === 'slow' ? 'CRIU slow' : `CRIU fails to ${step}`);
+    }
+    await round.submit(wishes);
+    await round.before(() => false, 30_000);
+  } finally {
+    await mend();
+  }
+}
+
+/** Everything on the pool meets the same want of room. */
+async function full(round: Round): Promise<void> {
+  const { testbed } = groundOf(round);
+  const places = round.world.ground.places.filter(({ name }) => name === 'lab-tiny-1');
+  const wishes = await round.draw(places, ['create', 'restore', 'rename', 'delete']);
+  // There must be something to restore, to rename and to delete at other times.
+  if (wishes.some(({ kind }) => kind === 'create') && round.random.chance(0.6)) return round.submit(wishes);
+  const file = join(testbed.pool('tiny'), 'filler');
+  try {
+    spawnSync('dd', ['if=/dev/zero', `of=${file}`, 'bs=1M', 'conv=fsync'], { stdio: 'ignore' });
+    round.struck('pool full');
+    for (const wish of wishes) round.allow(wish, 'STORAGE_FULL', 'ENGINE_ERROR');
+    await round.submit(wishes);
+    await round.before(() => false, 30_000);
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+const engines: Scenario['engines'] = ['incus'];
+export const incusKilled: Scenario = { name: 'crash', engines, weight: 3, run: crash };
+export const criuTrouble: Scenario = { name: 'criu', engines, weight: 3, run: criu };
+export const poolFull: Scenario = { name: 'full', engines, weight: 1, run: full };
