@@ -4,22 +4,25 @@ import helmet from '@fastify/helmet';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
-import { WebSocketServer } from 'ws';
-import type { Caller } from './auth/actor';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { NOBODY, type Caller } from './auth/actor';
+import { isDatabaseAway } from './db/away';
 import { createApollo } from './endpoint/apollo';
 import { correlate, correlationId } from './endpoint/correlation';
 import { toFormatted, type Report } from './endpoint/errors';
 import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { OpenRequests } from './endpoint/open-requests';
-import { Pressure, RETRY_AFTER, shedLoad } from './endpoint/pressure';
+import { Pressure } from './endpoint/pressure';
+import { refuseSocket, shedLoad } from './endpoint/shed';
 import { Streams } from './endpoint/streams';
 import { RequestError } from './errors';
 import { Context, type Surroundings } from './resolvers/context';
 
 export const MAX_BODY_BYTES = 256 * 1024;
 
-const NOBODY: Caller = { actor: null, badToken: false };
+/** RFC 6455's registry of close codes. */
+const TRY_AGAIN_LATER = 1013;
 
 export interface ServerOptions {
   host: string;
@@ -117,35 +120,38 @@ function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pre
     maxPayload: MAX_BODY_BYTES,
     handleProtocols: (offered) => (offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false),
   });
+  const opened = (webSocket: WebSocket) => {
+    const closed = protocol.opened(
+      {
+        protocol: webSocket.protocol,
+        // Whoever has gone cannot be told, which is no fault: the socket's end ends what was streamed to it.
+        send: (data) => new Promise((done) => webSocket.send(data, () => done())),
+        close: (code, reason) => webSocket.close(code, reason),
+        onMessage: (handle) => {
+          webSocket.on('message', (data) => {
+            handle((data as Buffer).toString()).catch((error: unknown) =>
+              // Clients take the one for a reason to connect again soon, the other for a reason not to.
+              isDatabaseAway(error)
+                ? webSocket.close(TRY_AGAIN_LATER, 'Try again later')
+                : webSocket.close(CloseCode.InternalServerError, 'Internal server error'),
+            );
+          });
+        },
+      },
+      { socket: webSocket },
+    );
+    webSocket.on('error', () => webSocket.terminate());
+    webSocket.once('close', (code, reason) => void closed(code, String(reason)));
+  };
   server.server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy()); // whoever goes away before the answer must not take us along
     if (request.url?.split('?')[0] !== '/graphql') {
       socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
       return;
     }
-    if (pressure.refusal()) {
-      socket.end(`HTTP/1.1 503 Service Unavailable\r\nRetry-After: ${RETRY_AFTER}\r\n\r\n`);
-      return;
-    }
-    sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const closed = protocol.opened(
-        {
-          protocol: webSocket.protocol,
-          // Whoever has gone cannot be told, which is no fault: the socket's end ends what was streamed to it.
-          send: (data) => new Promise((done) => webSocket.send(data, () => done())),
-          close: (code, reason) => webSocket.close(code, reason),
-          onMessage: (handle) => {
-            webSocket.on('message', (data) => {
-              handle((data as Buffer).toString()).catch(() =>
-                webSocket.close(CloseCode.InternalServerError, 'Internal server error'),
-              );
-            });
-          },
-        },
-        { socket: webSocket },
-      );
-      webSocket.on('error', () => webSocket.terminate());
-      webSocket.once('close', (code, reason) => void closed(code, String(reason)));
+    pressure.turn((refusal) => {
+      if (refusal) refuseSocket(socket);
+      else sockets.handleUpgrade(request, socket, head, opened);
     });
   });
   return sockets;

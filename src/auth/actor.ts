@@ -22,6 +22,9 @@ export interface Caller {
   badToken: boolean;
 }
 
+/** Whoever gives no token. */
+export const NOBODY: Caller = { actor: null, badToken: false };
+
 export class Actors {
   constructor(
     private readonly db: DataSource,
@@ -30,7 +33,7 @@ export class Actors {
 
   /** `authorization` is the header's or the connection's "Bearer …". */
   async identify(authorization: string | undefined): Promise<Caller> {
-    if (!authorization) return { actor: null, badToken: false };
+    if (!authorization) return NOBODY;
     const claims = this.tokens.verifyAccess(/^Bearer (\S+)$/i.exec(authorization)?.[1]);
     const actor = claims && (await this.current(claims));
     return { actor: actor ?? null, badToken: !actor };

@@ -60,11 +60,11 @@ function createMetrics(db: DataSource, pressure: Pressure): Registry {
     },
   });
   new Gauge({
-    name: 'keyframe_database_wait_seconds',
-    help: 'How long a request waits for a connection of the pool.',
+    name: 'keyframe_requests_wait_seconds',
+    help: 'How long a request that came now would wait for its turn.',
     registers: [registry],
     collect() {
-      this.set(pressure.delays().poolMs / 1000);
+      this.set(pressure.delays().waitMs / 1000);
     },
   });
   return registry;

@@ -1,41 +1,21 @@
 /**
- * Overload is refused, not piled up. What counts is how long things wait, not how many there are: for their turn in the event
- * loop, and for a connection of the database's pool.
+ * Overload is refused, not piled up. A request gets its turn when the event loop is on time and nobody waits for a connection of
+ * the database's pool. Until then it waits in line; whoever would wait too long is told so at once. So those who get their turn
+ * are answered soon, and the process is always as busy as it can be.
  */
-import type { FastifyInstance } from 'fastify';
 import { GraphQLError } from 'graphql';
+import type { Pool } from 'pg';
 import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { MASKED, type Report } from './errors';
 
-const LOOK_EVERY_MS = 20;
-/** These raise the alarm. A single long task is no overload: it is seen at one look only, and does not count as the pool's. */
-const ALARM = { loopMs: 100, poolMs: 200, looks: 3 };
-/** Until the alarm is over, a request is refused while one of these is exceeded. */
-const TARGET = { loopMs: 50, poolMs: 100 };
-/** The alarm is over when nothing had to be refused for this long; also how long refusals share an id and a line of the log. */
-const CALM_MS = 1000;
-/** After a connection could not be had at all: the database is away, which is not ours to find out again and again. */
-const AWAY_PAUSE_MS = 250;
-
-/** How long something waits. What is still waiting counts with what it has waited so far. */
-class Wait {
-  private lastMs = 0;
-  private since = Infinity;
-
-  begin(at: number): void {
-    this.since = at;
-  }
-
-  end(now: number): void {
-    this.lastMs = Math.max(0, now - this.since);
-    this.since = Infinity;
-  }
-
-  ms(now: number): number {
-    return Math.max(this.lastMs, now - this.since);
-  }
-}
+/** The longest wait for one's turn: with the work itself it leaves room below a second. */
+const LONGEST_WAIT_MS = 300;
+/** How late the event loop may be when a request begins. */
+const LOOP_LATE_MS = 50;
+const LOOK_EVERY_MS = 10;
+/** How long refusals share an id and a line of the log. */
+const PERIOD_MS = 1000;
 
 /** Is said as it is: it has its id, and is a line in the log with all others of its second. */
 export class Overload extends GraphQLError {}
@@ -46,97 +26,105 @@ export interface Refusal {
   errors: readonly Overload[];
 }
 
-/** Decides, request by request, whether there is room for it. */
+type Decide = (refusal: Refusal | null) => void;
+
+/** Decides, request by request, whose turn it is. */
 export class Pressure {
   /** How many were refused since the start. */
   refused = 0;
-  private readonly loop = new Wait();
-  private readonly pool = new Wait();
-  /** How much of what the pool is waited for was the loop's delay. */
-  private loopMsOfPool = 0;
-  private looksInARow = 0;
-  private isAlarmed = false;
-  private lastRefusal = 0;
-  private period: (Refusal & { id: string; since: number; refusedBefore: number }) | null = null;
+  private readonly pool: Pool;
+  private readonly line: { since: number; decide: Decide }[] = [];
+  /** How long one in the line takes to get its turn, smoothed; as long as nobody had to wait, next to nothing. */
+  private paceMs = 0;
+  private lastTurnAt = 0;
+  private lateMs = 0;
+  private lookDueAt = 0;
   private looking: NodeJS.Timeout | undefined;
-  private asking: NodeJS.Timeout | undefined;
-  private isStopped = false;
+  private period: (Refusal & { id: string; since: number; refusedBefore: number }) | null = null;
 
   constructor(
-    private readonly db: DataSource,
+    db: DataSource,
     private readonly report: Report,
-  ) {}
+  ) {
+    // TypeORM does not say which driver it was made with.
+    this.pool = (db.driver as unknown as { master: Pool }).master;
+  }
 
   start(): void {
+    this.pool.on('release', this.onRelease);
     this.lookAgain();
-    void this.ask();
   }
 
   stop(): void {
-    this.isStopped = true;
     clearTimeout(this.looking);
-    clearTimeout(this.asking);
+    this.pool.off('release', this.onRelease);
+    for (const { decide } of this.line.splice(0)) decide(null);
     this.endPeriod();
   }
 
-  /** The two delays at this moment, in milliseconds. */
-  delays(now = performance.now()): { loopMs: number; poolMs: number } {
-    return { loopMs: this.loop.ms(now), poolMs: this.pool.ms(now) };
+  /** How late the event loop is, and how long a request that came now would wait for its turn. */
+  delays(now = performance.now()): { loopMs: number; waitMs: number } {
+    const loopMs = Math.max(this.lateMs, now - this.lookDueAt);
+    const [first] = this.line;
+    return { loopMs, waitMs: first ? Math.max(now - first.since, this.line.length * this.paceMs) : 0 };
   }
 
-  /** Null when the request may go on; else what to answer. */
-  refusal(): Refusal | null {
+  /** Calls `decide` with null when it is the request's turn, or with what to answer instead. */
+  turn(decide: Decide): void {
     const now = performance.now();
-    const { loopMs, poolMs } = this.delays(now);
-    if (poolMs - this.loopMsOfPool - loopMs > ALARM.poolMs) this.raiseAlarm(now); // in an overloaded loop the next look may be far away
-    if (!this.isAlarmed || (loopMs <= TARGET.loopMs && poolMs <= TARGET.poolMs)) return null;
-    this.refused += 1;
-    this.lastRefusal = now;
-    return (this.period ??= this.newPeriod(now));
+    if (this.line.length === 0 && this.isFree(now)) decide(null);
+    else if (this.line.length * this.paceMs > LONGEST_WAIT_MS) decide(this.refuse(now));
+    else {
+      if (this.line.length === 0) this.lastTurnAt = now;
+      this.line.push({ since: now, decide });
+    }
   }
 
-  private raiseAlarm(now: number): void {
-    if (!this.isAlarmed) this.lastRefusal = now;
-    this.isAlarmed = true;
+  private isFree(now: number): boolean {
+    return this.pool.waitingCount === 0 && this.delays(now).loopMs < LOOP_LATE_MS;
+  }
+
+  private readonly onRelease = (): void => this.goOn(1);
+
+  /** Gives the next ones their turn, and refuses those who have waited too long. */
+  private goOn(count: number): void {
+    const now = performance.now();
+    for (let first = this.line[0]; first && now - first.since > LONGEST_WAIT_MS; first = this.line[0]) {
+      this.line.shift();
+      first.decide(this.refuse(now));
+    }
+    for (let n = 0; n < count && this.line.length > 0 && this.isFree(now); n += 1) {
+      this.paceMs = 0.9 * this.paceMs + 0.1 * Math.min(now - this.lastTurnAt, LONGEST_WAIT_MS);
+      this.lastTurnAt = now;
+      this.line.shift()?.decide(null);
+    }
+    // What was true of the last rush says nothing of the next.
+    if (this.line.length === 0) this.paceMs = 0;
   }
 
   private lookAgain(): void {
-    this.loop.begin(performance.now() + LOOK_EVERY_MS);
+    this.lookDueAt = performance.now() + LOOK_EVERY_MS;
     this.looking = setTimeout(() => {
-      this.look(performance.now());
+      const now = performance.now();
+      this.lateMs = now - this.lookDueAt;
+      // As many as there are connections at rest: none of them has to wait.
+      this.goOn(Math.max(1, this.pool.options.max - this.pool.totalCount + this.pool.idleCount));
+      if (this.period && now - this.period.since > PERIOD_MS) this.endPeriod();
       this.lookAgain();
     }, LOOK_EVERY_MS).unref();
   }
 
-  private look(now: number): void {
-    this.loop.end(now);
-    this.loopMsOfPool += this.loop.ms(now);
-    this.looksInARow = this.loop.ms(now) > ALARM.loopMs ? this.looksInARow + 1 : 0;
-    if (this.looksInARow >= ALARM.looks) this.raiseAlarm(now);
-    if (this.isAlarmed && now - this.lastRefusal > CALM_MS) this.isAlarmed = false;
-    if (this.period && now - this.period.since > CALM_MS) this.endPeriod();
-  }
-
-  /** Waits in the same line as every request does, one at a time. */
-  private async ask(): Promise<void> {
-    this.pool.begin(performance.now());
-    this.loopMsOfPool = 0;
-    const runner = this.db.createQueryRunner();
-    const had = await runner.connect().then(
-      () => true,
-      () => false,
-    );
-    await runner.release();
-    this.pool.end(performance.now());
-    if (this.isStopped) return;
-    this.asking = setTimeout(() => void this.ask(), had ? LOOK_EVERY_MS : AWAY_PAUSE_MS).unref();
+  private refuse(now: number): Refusal {
+    this.period ??= this.newPeriod(now);
+    this.refused += 1;
+    return this.period;
   }
 
   private newPeriod(now: number): NonNullable<typeof this.period> {
     const id = uuidv7();
     const extensions = { code: 'SERVICE_UNAVAILABLE', correlationId: id };
     const errors = [new Overload(MASKED.SERVICE_UNAVAILABLE, { extensions })];
-    return { id, since: now, refusedBefore: this.refused - 1, errors, body: JSON.stringify({ errors }) };
+    return { id, since: now, refusedBefore: this.refused, errors, body: JSON.stringify({ errors }) };
   }
 
   private endPeriod(): void {
@@ -146,30 +134,4 @@ export class Pressure {
     const what = { correlationId: id, refused: this.refused - refusedBefore, ...this.delays() };
     this.report('error', what, 'requests were refused: there is more to do than this process can');
   }
-}
-
-/** Seconds after which a refused client may try again. */
-export const RETRY_AFTER = '1';
-const GRAPHQL = /^\/graphql\/?(\?|$)/;
-
-/** Refuses requests to `/graphql` before anything of them is looked at; health and metrics are always answered. */
-export function shedLoad(server: FastifyInstance, pressure: Pressure): void {
-  server.addHook('onRequest', ({ url, headers }, reply, next) => {
-    const refusal = GRAPHQL.test(url) ? pressure.refusal() : null;
-    if (!refusal) {
-      next();
-      return;
-    }
-    // Past every other hook and serializer: refusing must cost next to nothing, or it is what overloads us.
-    reply.hijack();
-    const modern = headers.accept?.includes('application/graphql-response+json') ?? false;
-    reply.raw
-      .writeHead(503, {
-        'content-type': `application/${modern ? 'graphql-response+' : ''}json; charset=utf-8`,
-        'content-length': refusal.body.length,
-        'cache-control': 'no-store',
-        'retry-after': RETRY_AFTER,
-      })
-      .end(refusal.body);
-  });
 }

@@ -17,11 +17,11 @@ import {
 import { createHandler as createSseHandler } from 'graphql-sse/lib/use/fastify';
 import { CloseCode, makeServer, type Context as SocketContext, type Server as WsProtocol } from 'graphql-ws';
 import type { WebSocket } from 'ws';
-import type { Caller } from '../auth/actor';
+import { NOBODY, type Caller } from '../auth/actor';
 import { Context, type Surroundings } from '../resolvers/context';
 import { correlate, correlationId } from './correlation';
 import { toFormatted, type Report } from './errors';
-import { Overload, type Pressure } from './pressure';
+import { Overload, type Pressure, type Refusal } from './pressure';
 
 interface Params {
   query: string;
@@ -104,14 +104,7 @@ export class Streams {
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },
       onSubscribe: ({ extra: { socket } }, _id, params) =>
-        correlate(async () => {
-          const refusal = this.pressure.refusal();
-          if (refusal) return refusal.errors;
-          const known = callers.get(socket) ?? { actor: null, badToken: false };
-          const actor = known.actor && (await this.shared.actors.current(known.actor));
-          const badToken = known.badToken || (known.actor !== null && actor === null);
-          return this.prepare(params, { actor, badToken });
-        }),
+        correlate(() => this.subscribed(params, callers.get(socket)).catch((error: unknown) => [asGraphQL(error)])),
       // Closed here as well, so that it never depends on who is faster: the error would complete the operation, and a client
       // without another one closes the socket by itself.
       onOperation: ({ extra: { socket } }, _id, _params, _args, result) =>
@@ -121,6 +114,15 @@ export class Streams {
       onNext: (_context, _id, _params, _args, result) => this.formatted(result),
       onError: (_context, _id, _params, errors) => this.format(errors),
     });
+  }
+
+  /** What fails is said of this one operation, and leaves the socket's others alone. */
+  private async subscribed(params: Params, known: Caller = NOBODY): Promise<ExecutionArgs | readonly GraphQLError[]> {
+    const refusal = await new Promise<Refusal | null>((decide) => this.pressure.turn(decide));
+    if (refusal) return refusal.errors;
+    const actor = known.actor && (await this.shared.actors.current(known.actor));
+    const badToken = known.badToken || (known.actor !== null && actor === null);
+    return this.prepare(params, { actor, badToken });
   }
 
   /** Whether a request has turned out to be an event stream of a subscription. */
@@ -209,6 +211,10 @@ function isLoss(error: unknown): boolean {
 /** As a stream of one event; the library knows no result without data. */
 async function* refusal(errors: readonly GraphQLError[]): AsyncGenerator<ExecutionResult, void> {
   yield await Promise.resolve({ errors });
+}
+
+function asGraphQL(error: unknown): GraphQLError {
+  return error instanceof GraphQLError ? error : new GraphQLError(String(error), { originalError: error as Error });
 }
 
 function withCode(error: GraphQLError, code: string): GraphQLError {
