@@ -14,7 +14,7 @@ import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { OpenRequests } from './endpoint/open-requests';
 import { Pressure } from './endpoint/pressure';
-import { refuseSocket, shedLoad } from './endpoint/shed';
+import { refuseSocket, sheddingServer } from './endpoint/shed';
 import { Streams } from './endpoint/streams';
 import { RequestError } from './errors';
 import { Context, type Surroundings } from './resolvers/context';
@@ -42,17 +42,17 @@ export async function startServer(
   shared: Surroundings,
   options: ServerOptions,
 ): Promise<RunningServer> {
+  const pressure = new Pressure(shared.db, options.report);
   const server = fastify({
+    serverFactory: (handler) => sheddingServer(handler, pressure),
     bodyLimit: MAX_BODY_BYTES,
     forceCloseConnections: 'idle',
     return503OnClosing: false, // who could still reach us gets an answer
     logger: false,
     routerOptions: { ignoreTrailingSlash: true },
   });
-  const pressure = new Pressure(shared.db, options.report);
   const streams = new Streams(schema, shared, options.report, pressure);
   const open = new OpenRequests(server, streams);
-  shedLoad(server, pressure);
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
   server.setErrorHandler(graphqlShaped(options.report));
   await server.register(helmet, { contentSecurityPolicy: false });

@@ -1,32 +1,36 @@
 /** Where overload is refused: HTTP requests before anything of them is looked at, and sockets before they are opened. */
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Pressure, Refusal } from './pressure';
 
 /** Seconds after which a refused client may try again. */
 const RETRY_AFTER = '1';
+/** Longer than the minute for which balancers keep a connection: whoever ends it must be the one who would use it. */
+const KEEP_ALIVE_MS = 72_000;
 const GRAPHQL = /^\/graphql\/?(\?|$)/;
 
-/** Lets requests to `/graphql` wait for their turn; health and metrics are always answered. */
-export function shedLoad(server: FastifyInstance, pressure: Pressure): void {
-  server.addHook('onRequest', ({ url, headers }, reply, next) => {
-    if (!GRAPHQL.test(url)) {
-      next();
+/**
+ * An HTTP server that lets requests to `/graphql` wait for their turn; health and metrics are always answered. It stands before the
+ * framework, whose hooks and objects cost as much again as refusing does: at many times the load that can be borne, refusing
+ * is most of what is done.
+ */
+export function sheddingServer(handler: RequestListener, pressure: Pressure): Server {
+  return createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
+    if (!GRAPHQL.test(request.url ?? '')) {
+      handler(request, response);
       return;
     }
     pressure.turn((refusal) => {
-      if (reply.raw.destroyed) return; // has gone while waiting
-      if (refusal) refuse(reply, refusal, headers.accept);
-      else next();
+      if (response.destroyed) return; // has gone while waiting
+      if (refusal) refuse(response, refusal, request.headers.accept);
+      else handler(request, response);
     });
   });
 }
 
-/** Past every other hook and serializer: refusing must cost next to nothing, or it is what overloads us. */
-function refuse(reply: FastifyReply, { body }: Refusal, accept: string | undefined): void {
-  reply.hijack();
-  const modern = accept?.includes('application/graphql-response+json') ?? false;
-  reply.raw
+function refuse(response: ServerResponse, { body }: Refusal, accept = ''): void {
+  const modern = accept.includes('application/graphql-response+json');
+  response
     .writeHead(503, {
       'content-type': `application/${modern ? 'graphql-response+' : ''}json; charset=utf-8`,
       'content-length': body.length,
