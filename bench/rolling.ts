@@ -1,4 +1,4 @@
-// Two API processes behind a balancer, restarted in turn under load: no request may be lost.
+// Two API processes behind a balancer, and a worker, restarted in turn under load: no request may be lost, and no update.
 // `node -r @swc-node/register bench/rolling.ts [SECONDS=40]`.
 import 'reflect-metadata';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -6,14 +6,21 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'pg';
 import { toGlobalId } from '../src/resolvers/global-id';
+import { openFleet } from '../test/support/incus-fleet';
 import { Histogram } from './http-load';
-import { insertInstances, onPostgres, operatorToken, post, startProcess, type Process } from './support';
+import { onPostgres, operatorToken, post, startProcess, type Process } from './support';
 
 const SECONDS = Number(process.argv[2] ?? 40);
 const READERS = 8;
 const WRITERS = 2;
+/** Enough for each mutation to find one that is not busy; an act of the engine takes so long. */
+const INSTANCES = 3000;
+const ACT_MS = 20;
+const PAUSE_MS = { reader: 5, writer: 50 };
 const ASK_EVERY_MS = 250;
 
+const FOLLOWERS = 3;
+const EVENTS = `subscription ($after: String) { events(after: $after) { cursor change nodeId } }`;
 const READ = `query ($id: ID!) { instance(id: $id) { name snapshots(first: 25) { nodes { id name status } } } }`;
 const CREATE = `mutation ($input: CreateSnapshotInput!) { createSnapshot(input: $input) { operation { id } userErrors { code } } }`;
 
@@ -60,6 +67,7 @@ class Balancer {
     const forwarded = httpRequest(`${url}${path}`, { method, headers }, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(outgoing);
+      answer.on('close', () => answer.complete || outgoing.destroy()); // an event stream that was broken off
     });
     forwarded.on('error', fail);
     incoming.pipe(forwarded);
@@ -67,14 +75,89 @@ class Balancer {
 }
 
 /** Asks one request after another, and counts those without the answer they should have. */
-async function caller(ask: () => Promise<unknown>, isOver: () => boolean, latencies: Histogram, failures: string[]) {
+async function caller(
+  ask: () => Promise<unknown>,
+  isOver: () => boolean,
+  pauseMs: number,
+  latencies: Histogram,
+  failures: string[],
+) {
   while (!isOver()) {
     const since = performance.now();
     const why = await ask().then(() => null, String);
     latencies.add(performance.now() - since);
     if (why !== null) failures.push(why);
-    await sleep(5);
+    await sleep(pauseMs);
   }
+}
+
+/** Keeps an event stream through the balancer, and goes on from its last cursor wherever one breaks off. */
+class Follower {
+  /** Places of the events that were told. */
+  readonly told = new Set<string>();
+  repeated = 0;
+  broken = 0;
+  first: string | null = null;
+  private after: string | null = null;
+  private readonly ending = new AbortController();
+  private readonly following: Promise<void>;
+
+  constructor(
+    private readonly url: string,
+    private readonly token: string,
+  ) {
+    this.following = this.follow();
+  }
+
+  end(): Promise<void> {
+    this.ending.abort();
+    return this.following;
+  }
+
+  private async follow(): Promise<void> {
+    while (!this.ending.signal.aborted) {
+      await this.stream().catch(() => undefined);
+      this.broken += 1;
+      await sleep(50);
+    }
+  }
+
+  private async stream(): Promise<void> {
+    const response = await fetch(`${this.url}/graphql`, {
+      method: 'POST',
+      signal: this.ending.signal,
+      headers: {
+        'content-type': 'application/json',
+        accept: 'text/event-stream',
+        authorization: `Bearer ${this.token}`,
+      },
+      body: JSON.stringify({ query: EVENTS, variables: { after: this.after } }),
+    });
+    let text = '';
+    for await (const chunk of response.body ?? []) {
+      text += Buffer.from(chunk as Uint8Array).toString();
+      const messages = text.split('\n\n');
+      text = messages.pop() ?? '';
+      for (const message of messages) this.hear(message);
+    }
+  }
+
+  private hear(message: string): void {
+    const event = JSON.parse(/^data: ?(.+)$/m.exec(message)?.[1] ?? '{}').data?.events;
+    if (!event) return;
+    this.after = event.cursor;
+    this.first ??= placeOf(event.cursor);
+    if (event.change === 'CAUGHT_UP') return;
+    const place = placeOf(event.cursor);
+    if (this.told.has(place)) this.repeated += 1;
+    this.told.add(place);
+  }
+}
+
+/** A cursor is opaque to clients; a bench may look into it to compare it with the log. */
+function placeOf(cursor: string): string {
+  const [, xact, seq] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as string[];
+  return `${xact}/${seq}`;
 }
 
 void onPostgres(async ({ postgres, env, start }) => {
@@ -83,10 +166,17 @@ void onPostgres(async ({ postgres, env, start }) => {
   const token = await operatorToken(first);
   await first.stop();
   const pool = new Pool({ connectionString: postgres.url, max: 1 });
-  const [read = '', ...write] = await insertInstances(pool, 5000, 5);
+  const fleet = await openFleet(INSTANCES, ACT_MS);
+  const withEngine = { ...env, INCUS_SOCKET: fleet.fake.socket };
+  let worker = await startProcess(withEngine, 'worker');
+  const write: string[] = [];
+  while (write.length < INSTANCES) {
+    await sleep(200);
+    const { rows } = await pool.query<{ id: string }>('select id from instances');
+    write.splice(0, write.length, ...rows.map(({ id }) => id));
+  }
   await pool.end();
-
-  const worker = await startProcess(env, 'worker');
+  const read = write.pop() ?? '';
   const startApi = async (): Promise<Process> => {
     const api = await startProcess(env, 'api');
     await balancer.add(api.url);
@@ -109,10 +199,10 @@ void onPostgres(async ({ postgres, env, start }) => {
     const input = { instanceId: toGlobalId('Instance', write.pop() ?? ''), name: 'rolling' };
     return sent(CREATE, { input }, (data) => data?.createSnapshot.operation);
   };
-  // Subscribers belong here: callers that keep a stream through the balancer, and resume it where it broke off.
+  const followers = Array.from({ length: FOLLOWERS }, () => new Follower(url, token));
   const callers = [
-    ...Array.from({ length: READERS }, () => caller(reading, isOver, reads, failures)),
-    ...Array.from({ length: WRITERS }, () => caller(writing, isOver, writes, failures)),
+    ...Array.from({ length: READERS }, () => caller(reading, isOver, PAUSE_MS.reader, reads, failures)),
+    ...Array.from({ length: WRITERS }, () => caller(writing, isOver, PAUSE_MS.writer, writes, failures)),
   ];
   for (const [index, api] of apis.entries()) {
     await sleep(2000);
@@ -125,7 +215,11 @@ void onPostgres(async ({ postgres, env, start }) => {
     apis[index] = await startApi();
     restarts += 1;
   }
+  const workerCode = await worker.end();
+  worker = await startProcess(withEngine, 'worker');
+  console.log(`rolling: the worker ended with ${workerCode}`);
   await Promise.all(callers);
+  const missed = await missedBy(followers, postgres.url);
   const line = (name: string, of: Histogram) =>
     `${of.count} ${name} (p50 ${of.quantile(0.5)}, p99 ${of.quantile(0.99)} ms)`;
   for (const why of new Set(failures)) console.log(`rolling: ${why}`);
@@ -133,6 +227,41 @@ void onPostgres(async ({ postgres, env, start }) => {
   console.log(
     `rolling: ${failures.length} failed requests (must be 0): ${failures.length === 0 ? 'within' : 'BEYOND'}`,
   );
+  for (const { told, repeated, broken } of followers)
+    console.log(
+      `rolling: a follower was told ${told.size} events, ${repeated} of them twice, and reconnected ${broken} times`,
+    );
+  console.log(`rolling: ${missed} lost updates (must be 0): ${missed === 0 ? 'within' : 'BEYOND'}`);
   balancer.close();
   for (const each of [...apis, worker]) await each.end('SIGINT');
+  await fleet.close();
 });
+
+/** How many events of the log some follower was not told, once all work has ended. */
+async function missedBy(followers: Follower[], connectionString: string): Promise<number> {
+  const pool = new Pool({ connectionString, max: 1 });
+  const log = async () => {
+    const { rows } = await pool.query<{ place: string }>(
+      `select xact || '/' || seq as place from events where user_id is null`,
+    );
+    return rows.map(({ place }) => place);
+  };
+  const isAfter = (place: string, first: string | null) => {
+    const [[x, s], [fx, fs]] = [place, first ?? '0/0'].map((each) => each.split('/').map(Number)) as [
+      number[],
+      number[],
+    ];
+    return (x ?? 0) > (fx ?? 0) || (x === fx && (s ?? 0) > (fs ?? 0));
+  };
+  const missing = async () => {
+    const all = await log();
+    return followers.flatMap(({ told, first }) => all.filter((place) => isAfter(place, first) && !told.has(place)))
+      .length;
+  };
+  // The last ones are on their way.
+  for (let n = 0; n < 100 && (await missing()) > 0; n += 1) await sleep(100);
+  const count = await missing();
+  await Promise.all(followers.map((each) => each.end()));
+  await pool.end();
+  return count;
+}
