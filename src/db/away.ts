@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 /**
  * SQLSTATEs and socket errors of a database that is away, overloaded, no longer the primary (25006), or gave a statement or
  * an idle transaction up: a passing thing.
@@ -11,4 +13,20 @@ const TEXTS =
 export function isDatabaseAway(error: unknown): boolean {
   const { code } = (error ?? {}) as { code?: unknown };
   return (typeof code === 'string' && CODES.test(code)) || (error instanceof Error && TEXTS.test(error.message));
+}
+
+/** How long to wait before a database that was away is asked again. */
+const ASK_AGAIN_MS = 500;
+
+/** Asks again as long as the database is away, until the signal aborts or so much time has passed. What is asked may be done twice. */
+export async function patiently<T>(signal: AbortSignal, ask: () => Promise<T>, forMs = Infinity): Promise<T> {
+  const deadline = Date.now() + forMs;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (signal.aborted || !isDatabaseAway(error) || Date.now() > deadline) throw error;
+      await sleep(ASK_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
 }

@@ -2,12 +2,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Arg, Ctx, FieldResolver, ID, Resolver, Root, Subscription } from 'type-graphql';
 import { Auth } from '../auth/directives';
+import { patiently } from '../db/away';
 import { EventChange, Role } from '../entities/enums';
 import { Event } from '../entities/event';
 import { Node } from '../entities/node';
 import { readPlace, writePlace, type Place } from '../read/event-log';
 import type { Context } from './context';
-import { judgeAgain, patiently, stream } from './follow';
+import { judgeAgain, stream } from './follow';
 import { toGlobalId } from './global-id';
 import { find } from './node.resolver';
 

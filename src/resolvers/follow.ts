@@ -1,13 +1,9 @@
 /** What all subscriptions do: watch for changes, judge the reader anew before each event, and be patient with the database. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { GraphQLError } from 'graphql';
-import { isDatabaseAway } from '../db/away';
+import { patiently } from '../db/away';
 import type { Topic } from '../db/events';
 import type { Listing } from '../read/lists';
 import type { Context } from './context';
-
-/** How long to wait before a database that was away is asked again. */
-const ASK_AGAIN_MS = 1000;
 
 /** A stream whose source is told by a signal that its client has gone. */
 export function stream<T>(
@@ -40,18 +36,6 @@ export async function judgeAgain(context: Context): Promise<void> {
   const [refused] = context.authorizeAgain?.(actor) ?? [];
   if (refused) throw refused;
   context.become(actor);
-}
-
-/** The database may be away for a moment, which says nothing of the reader: asks again for as long as the client stays. */
-export async function patiently<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (signal.aborted || !isDatabaseAway(error)) throw error;
-      await sleep(ASK_AGAIN_MS, undefined, { signal }).catch(() => undefined);
-    }
-  }
 }
 
 /**

@@ -89,17 +89,23 @@ export async function beginStep(db: DataSource, held: Claim, name: string, also:
   // A step that is still running when the operation is checked anew was cut off.
   const ended = name === 'check' ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
   const before = closeSteps(operation.steps, ended, now);
-  operation.steps = [...before, { name, status: OperationStatus.RUNNING, startedAt: now, finishedAt: null }];
-  await note(db, held, also);
+  const steps = [...before, { name, status: OperationStatus.RUNNING, startedAt: now, finishedAt: null }];
+  await note(db, held, also, steps);
+  operation.steps = steps; // not before it is written: who could not write it tries again
 }
 
 /** Writes down how far the operation is: its steps, items and input. */
-export async function note(db: DataSource, held: Claim, { input, change }: Note): Promise<void> {
+export async function note(
+  db: DataSource,
+  held: Claim,
+  { input, change }: Note,
+  steps = held.operation.steps,
+): Promise<void> {
   const { operation } = held;
   operation.input = { ...operation.input, ...input };
   await inTransaction(db, async (tx) => {
     await change?.(tx);
-    await write(tx, held, { steps: operation.steps, items: operation.items, input: operation.input });
+    await write(tx, held, { steps, items: operation.items, input: operation.input });
   });
 }
 

@@ -1,6 +1,6 @@
 /** One operation from claim to end: look at the instance, hand over to the kind's handler, record what came of it. */
-import type { DataSource } from 'typeorm';
-import { isDatabaseAway } from '../db/away';
+import type { DataSource, EntityManager } from 'typeorm';
+import { isDatabaseAway, patiently } from '../db/away';
 import { findRow } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import type { EngineAway } from '../engine/breaker';
@@ -16,6 +16,9 @@ import { recordInstance } from './observation';
 import { toOperationError } from './outcome';
 import { isTransient, NotStarted } from './transient';
 import { nextAttempt, untilWoken, waitsFor } from './waiting';
+
+/** What the engine said is kept in mind so long when the database is away: engines forget it after five seconds. */
+const REMEMBER_MS = 60_000;
 
 export interface Parts {
   db: DataSource;
@@ -37,11 +40,12 @@ export async function runOperation(parts: Parts, operationId: string, jobId: str
     if (!instance) throw new Error('an operation without its instance');
     const outcome = await attempt(parts, held, instance, stop);
     const facts = await parts.engine.findInstance(instance, stop).catch(() => null);
-    await inTransaction(parts.db, async (tx) => {
+    const end = async (tx: EntityManager) => {
       await outcome.record(tx);
       if (facts?.uid === instance.uid) await recordInstance(tx, instance, facts);
       await finish(tx, held, outcome.error);
-    });
+    };
+    await patiently(stop, () => inTransaction(parts.db, end), REMEMBER_MS);
     parts.log(
       'info',
       { operation: operationId, error: outcome.error?.code, correlationId: held.operation.correlationId },
@@ -80,8 +84,8 @@ async function attempt(parts: Parts, held: Claim, instance: Instance, signal: Ab
     refTo: (name) => ({ instance: at, name }),
     read: (entity, id) => findRow(db, entity, id),
     isPast: (time) => isPast(db, time),
-    step: (name, also) => beginStep(db, held, name, also),
-    note: (what) => note(db, held, what),
+    step: (name, also) => patiently(signal, () => beginStep(db, held, name, also), REMEMBER_MS),
+    note: (what) => patiently(signal, () => note(db, held, what), REMEMBER_MS),
   });
 }
 
