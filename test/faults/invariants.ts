@@ -80,8 +80,6 @@ export const deleteSaysTrue: Invariant = ({ wish, row, rows, engine }) => {
     if (item?.status === 'SUCCEEDED') {
       if (shown) return `${name} is deleted, and its row is ${shown.status}`;
       if (count(engine, name) > 0) return `${name} is deleted, and on the engine`;
-    } else if (!shown && count(engine, name) === 0) {
-      continue; // it went after all, and the row is MISSING
     } else if (shown?.status !== 'ERROR' && !(good && shown?.status === 'AVAILABLE')) {
       return `${name} was not deleted (${item?.status ?? 'no item'}), and its row is ${shown?.status ?? 'absent'}`;
     }

@@ -11,7 +11,7 @@ export interface OperationRow {
   error: { code: string; message: string; remediation: string } | null;
   attempts: number;
   items: { snapshotName: string; status: string; error: { code: string } | null }[];
-  steps: { name: string; status: string; finishedAt: string | null }[];
+  steps: { name: string; status: string; startedAt: string; finishedAt: string | null }[];
   created_at: Date;
   started_at: Date | null;
   finished_at: Date | null;

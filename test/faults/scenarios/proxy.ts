@@ -36,7 +36,7 @@ function plansFor(round: Round, wish: Wish): Plan[] {
       ms,
       skip: random.whole(0, 9),
       onStrike: (request: string) => {
-        round.struck(`request: ${trouble}`, `${request} (for ${wish.key})`);
+        round.struck(`request: ${trouble}`, `${request} (for ${wish.key})`, wish);
         // The engine said so itself, as far as anybody can tell.
         if (trouble === 'error 500') round.allow(wish, 'ENGINE_ERROR');
       },

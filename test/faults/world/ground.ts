@@ -26,6 +26,8 @@ export interface Ground {
   mend: (place: Place) => Promise<void>;
   /** How many restores of its disk have been completed so far. */
   restores: (place: Place) => number;
+  /** How many operations on it the engine itself has called failed so far. */
+  failures: (place: Place) => number;
   /** Resolves when nothing goes on in the engine that was asked for earlier. */
   rest: () => Promise<void>;
   close: () => Promise<void>;
