@@ -9,6 +9,10 @@ import type { World } from './world/world';
 
 /** By when every operation must have ended, counted from the last fault. */
 const BOUND_MS = 60_000;
+/** Less than the engine's five seconds, for between the claim and the question there is some work. */
+const REMEMBERED_MS = 3_500;
+/** How often a place whose every operation takes many seconds is there to be drawn. */
+const SLOW_CHANCE = 0.3;
 
 export interface Scenario {
   name: string;
@@ -56,8 +60,13 @@ export class Round {
     return drawn;
   }
 
+  allOfThem() {
+    const isIn = this.random.chance(SLOW_CHANCE);
+    return this.world.ground.places.filter(({ bulk }) => isIn || bulk === undefined);
+  }
+
   someOfThem() {
-    const { places } = this.world.ground;
+    const places = this.allOfThem();
     return this.random.some(places, this.random.whole(3, places.length));
   }
 
@@ -83,18 +92,27 @@ export class Round {
    * and an unknown outcome where it truly cannot be known. A snapshot that is listed may be half written, and whether processes
    * went on leaves no trace: so these two, when nobody heard the end because a fault struck while the engine was at it.
    */
-  allowed(wish: Wish, { steps }: OperationRow): string[] {
+  allowed(wish: Wish, row: OperationRow): string[] {
     const { ground } = this.world;
     const failed = ground.failures(wish.place) > wish.failuresBefore;
-    const unseen = steps
+    const unseen = row.steps
       .filter(({ name }) => name === 'act')
       .some(({ startedAt, finishedAt }) => this.strikes.some((each) => hits(each, wish, startedAt, finishedAt)));
     const unknowable = wish.kind === 'create' || (wish.kind === 'restore' && wish.memory);
     return [
       ...(failed ? ['ENGINE_ERROR', 'STORAGE_FULL'] : []),
-      ...(unknowable && unseen ? ['OUTCOME_UNKNOWN'] : []),
+      ...(unknowable && unseen && !this.couldBeAsked(row) ? ['OUTCOME_UNKNOWN'] : []),
       ...(this.more.get(wish) ?? []),
     ];
+  }
+
+  /** Whether whoever took it over after a death came in time to ask the engine, which remembers how work ended for five seconds. */
+  private couldBeAsked({ id, input }: OperationRow): boolean {
+    const { ground, workers } = this.world;
+    const end = ground.endOf(input.handle?.split(' ')[1] ?? '');
+    const claims = workers.flatMap(({ claims: all }) => all.filter((each) => each.id === id).map(({ at }) => at));
+    const onlyDeaths = this.strikes.every(({ sort }) => sort.startsWith('worker killed'));
+    return onlyDeaths && end !== null && Math.max(...claims) < end + REMEMBERED_MS;
   }
 
   /** Waits until `over` or until every wish has ended, and says whether it was the former. */

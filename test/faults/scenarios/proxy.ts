@@ -14,7 +14,7 @@ const WEIGHTS: Record<Trouble, number> = {
 async function run(round: Round): Promise<void> {
   const { world, random } = round;
   const { proxy } = world.ground as IncusGround;
-  const wishes = await round.draw(world.ground.places);
+  const wishes = await round.draw(round.allOfThem());
   for (const wish of wishes) proxy.plan(wish.place.name, ...plansFor(round, wish));
   const asked = round.submit(wishes);
   if (random.chance(0.3)) {

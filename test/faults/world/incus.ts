@@ -62,6 +62,7 @@ export async function incusGround(folder: string): Promise<IncusGround> {
     // The engine's words miss what ends as its daemon dies, and the ids what changes twice between two looks.
     restores: ({ name }) => Math.max(ended.count(name, RESTORED), generations.count(name)),
     failures: ({ name }) => ended.count(name, FAILED),
+    endOf: ended.at,
     rest: async () => {
       const idle = async () => {
         const operations = await raw.call('GET', '/1.0/operations').catch(() => null);
@@ -83,6 +84,7 @@ export async function incusGround(folder: string): Promise<IncusGround> {
 
 /** An operation of the engine that has ended. */
 interface Ended {
+  at: number;
   instance: string;
   description: string;
   status: string;
@@ -105,11 +107,13 @@ function followOperations(socket: string) {
       const { metadata } = JSON.parse(data.toString()) as { metadata: Record<string, unknown> };
       const { id, description, status, resources } = metadata as { id: string; description: string; status: string; resources: Record<string, string[]> | null }; // prettier-ignore
       const instance = /^\/1\.0\/instances\/([^/?]+)/.exec(Object.values(resources ?? {}).flat()[0] ?? '')?.[1];
-      if ((status === 'Success' || status === 'Failure') && instance) all.set(id, { instance, description, status });
+      const isNew = !all.has(id) && (status === 'Success' || status === 'Failure');
+      if (isNew && instance) all.set(id, { at: Date.now(), instance, description, status });
     });
   };
   listen();
   return {
+    at: (id: string) => all.get(id)?.at ?? null,
     count: (name: string, which: (each: Ended) => boolean) =>
       [...all.values()].filter((each) => each.instance === name && which(each)).length,
     close: () => {
