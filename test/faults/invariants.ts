@@ -69,6 +69,7 @@ export const restoreSaysTrue: Invariant = async ({ wish, row, world: { ground } 
     return copyFault(root, epoch, wish.place);
   }
   const said = row.error?.message ?? '';
+  if (/is STOPPED now/.test(said) && (await ground.isRunning(wish.place))) return 'the instance runs after all';
   return /disk is that of the snapshot/i.test(said) ? copyFault(root, epoch, wish.place) : null;
 };
 

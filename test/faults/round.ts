@@ -89,19 +89,21 @@ export class Round {
 
   /**
    * Besides what the scenario allows: a failure that the engine itself has told of, as its events say to the laboratory, too;
-   * and an unknown outcome where it truly cannot be known. A snapshot that is listed may be half written, and whether processes
+   * that a running
+   * instance was left stopped by a restore that was cut off; and an unknown outcome where it truly cannot be known. A snapshot that is listed may be half written, and whether processes
    * went on leaves no trace: so these two, when nobody heard the end because a fault struck while the engine was at it.
    */
   allowed(wish: Wish, row: OperationRow): string[] {
     const { ground } = this.world;
     const failed = ground.failures(wish.place) > wish.failuresBefore;
-    const unseen = row.steps
+    const cutOff = row.steps
       .filter(({ name }) => name === 'act')
       .some(({ startedAt, finishedAt }) => this.strikes.some((each) => hits(each, wish, startedAt, finishedAt)));
     const unknowable = wish.kind === 'create' || (wish.kind === 'restore' && wish.memory);
     return [
       ...(failed ? ['ENGINE_ERROR', 'STORAGE_FULL'] : []),
-      ...(unknowable && unseen && !this.couldBeAsked(row) ? ['OUTCOME_UNKNOWN'] : []),
+      ...(unknowable && cutOff && !this.couldBeAsked(row) ? ['OUTCOME_UNKNOWN'] : []),
+      ...(cutOff && wish.kind === 'restore' && wish.place.running ? ['INSTANCE_STATE_INVALID'] : []),
       ...(this.more.get(wish) ?? []),
     ];
   }
