@@ -13,10 +13,11 @@ async function crash(round: Round): Promise<void> {
   const { testbed } = groundOf(round);
   const withHelpers = random.chance(0.5);
   const delay = random.chance(0.5) ? await testbed.criu('delay', '1') : null;
-  const wishes = await round.draw();
+  // Most of all restores, for one whose disk was done must not be done again.
+  const wishes = await round.draw(round.someOfThem(), random.chance(0.5) ? ['restore'] : undefined);
   const asked = round.submit(wishes);
   try {
-    await sleep(random.whole(50, 2_000));
+    await sleep(random.whole(50, delay ? 2_000 : 1_000));
     await testbed.crash(withHelpers);
     round.struck(`Incus killed${withHelpers ? ' with its helpers' : ''}`);
     await sleep(random.whole(0, 1_500));
