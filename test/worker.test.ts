@@ -225,6 +225,19 @@ describe('work whose process died while the engine was at it', () => {
     expect((await find(bench.local.engine, web)).generation).not.toBe(generation);
   });
 
+  test('a restore that was cut off with the instance stopped does not pass for one after which it runs', async () => {
+    const name = fresh();
+    const snapshotId = await bench.taken(cache, name);
+    const operationId = await bench.wish(OperationKind.SNAPSHOT_RESTORE, snapshotId);
+    const { generation, status } = await find(bench.local.engine, cache);
+    expect(status).toBe('STOPPED');
+    await bench.dieActing(operationId, { generationBefore: generation, ranBefore: true });
+    const error = { code: 'INSTANCE_STATE_INVALID', message: expect.stringMatching(/STOPPED.*disk is that of the/) };
+    expect(await bench.run(operationId)).toMatchObject({ status: 'FAILED', error });
+    expect((await find(bench.local.engine, cache)).generation).not.toBe(generation);
+    expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'AVAILABLE' });
+  });
+
   test.each([
     ['on an engine that leaves no trace of it', { generationBefore: null }],
     ['of memory, after the disk was restored', { generationBefore: 'another', restoreMemory: true }],

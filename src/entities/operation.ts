@@ -70,6 +70,8 @@ export interface OperationInput {
   replaces?: boolean;
   /** The engine's generation id before a restore: whether it changed tells how an interrupted one ended. */
   generationBefore?: string | null;
+  /** Whether the instance ran when a restore was first begun: one that was cut off may have left it stopped. */
+  ranBefore?: boolean;
   /** What the engine calls the work it was given last; null until it has taken it on. A hint: engines forget. */
   handle?: string | null;
   /** Since when, by the database's clock, every attempt has found the engine away. */

@@ -69,6 +69,7 @@ export const restoreSaysTrue: Invariant = async ({ wish, row, world: { ground } 
     return copyFault(root, epoch, wish.place);
   }
   const said = row.error?.message ?? '';
+  if (/is STOPPED now/.test(said) && (await ground.isRunning(wish.place))) return 'the instance runs after all';
   return /disk is that of the snapshot/i.test(said) ? copyFault(root, epoch, wish.place) : null;
 };
 
@@ -80,8 +81,6 @@ export const deleteSaysTrue: Invariant = ({ wish, row, rows, engine }) => {
     if (item?.status === 'SUCCEEDED') {
       if (shown) return `${name} is deleted, and its row is ${shown.status}`;
       if (count(engine, name) > 0) return `${name} is deleted, and on the engine`;
-    } else if (!shown && count(engine, name) === 0) {
-      continue; // it went after all, and the row is MISSING
     } else if (shown?.status !== 'ERROR' && !(good && shown?.status === 'AVAILABLE')) {
       return `${name} was not deleted (${item?.status ?? 'no item'}), and its row is ${shown?.status ?? 'absent'}`;
     }

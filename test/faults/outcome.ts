@@ -10,8 +10,9 @@ export interface OperationRow {
   status: string;
   error: { code: string; message: string; remediation: string } | null;
   attempts: number;
+  input: { handle?: string | null };
   items: { snapshotName: string; status: string; error: { code: string } | null }[];
-  steps: { name: string; status: string; finishedAt: string | null }[];
+  steps: { name: string; status: string; startedAt: string; finishedAt: string | null }[];
   created_at: Date;
   started_at: Date | null;
   finished_at: Date | null;
@@ -25,7 +26,7 @@ export interface SnapshotRow {
   error: { code: string; message: string } | null;
 }
 
-const OPERATIONS = `select id, idempotency_key as key, status, error, attempts, items, steps, created_at, started_at, finished_at
+const OPERATIONS = `select id, idempotency_key as key, status, error, attempts, input, items, steps, created_at, started_at, finished_at
 from operations where idempotency_key = any($1)`;
 
 /** Reads in spite of a database that comes and goes. */

@@ -9,6 +9,10 @@ import type { World } from './world/world';
 
 /** By when every operation must have ended, counted from the last fault. */
 const BOUND_MS = 60_000;
+/** Less than the engine's five seconds, for between the claim and the question there is some work. */
+const REMEMBERED_MS = 3_500;
+/** How often a place whose every operation takes many seconds is there to be drawn. */
+const SLOW_CHANCE = 0.3;
 
 export interface Scenario {
   name: string;
@@ -18,10 +22,17 @@ export interface Scenario {
   run: (round: Round) => Promise<void>;
 }
 
+interface Strike {
+  sort: string;
+  at: number;
+  /** The only wish it concerns; null for all that were under way. */
+  wish: Wish | null;
+}
+
 export class Round {
   readonly schedule: string[] = [];
   readonly wishes: Wish[] = [];
-  readonly strikes: { sort: string; at: number }[] = [];
+  readonly strikes: Strike[] = [];
   private readonly begun = Date.now();
   private readonly more = new Map<Wish, string[]>();
 
@@ -36,8 +47,8 @@ export class Round {
   }
 
   /** Counts a fault that has really been done. */
-  struck(sort: string, detail = ''): void {
-    this.strikes.push({ sort, at: Date.now() });
+  struck(sort: string, detail = '', wish: Wish | null = null): void {
+    this.strikes.push({ sort, at: Date.now(), wish });
     this.note(`FAULT ${sort} ${detail}`);
   }
 
@@ -49,8 +60,13 @@ export class Round {
     return drawn;
   }
 
+  allOfThem() {
+    const isIn = this.random.chance(SLOW_CHANCE);
+    return this.world.ground.places.filter(({ bulk }) => isIn || bulk === undefined);
+  }
+
   someOfThem() {
-    const { places } = this.world.ground;
+    const places = this.allOfThem();
     return this.random.some(places, this.random.whole(3, places.length));
   }
 
@@ -71,17 +87,34 @@ export class Round {
     this.more.set(wish, [...(this.more.get(wish) ?? []), ...codes]);
   }
 
-  /** Only where an outcome truly cannot be known: a creation cut off, or processes that may or may not have gone on. */
-  allowed(wish: Wish): string[] {
+  /**
+   * Besides what the scenario allows: a failure that the engine itself has told of, as its events say to the laboratory, too;
+   * that a running
+   * instance was left stopped by a restore that was cut off; and an unknown outcome where it truly cannot be known. A snapshot that is listed may be half written, and whether processes
+   * went on leaves no trace: so these two, when nobody heard the end because a fault struck while the engine was at it.
+   */
+  allowed(wish: Wish, row: OperationRow): string[] {
+    const { ground } = this.world;
+    const failed = ground.failures(wish.place) > wish.failuresBefore;
+    const cutOff = row.steps
+      .filter(({ name }) => name === 'act')
+      .some(({ startedAt, finishedAt }) => this.strikes.some((each) => hits(each, wish, startedAt, finishedAt)));
     const unknowable = wish.kind === 'create' || (wish.kind === 'restore' && wish.memory);
-    const touched = this.strikes.length > 0;
-    // CRIU fails to restore now and then by itself; what is said of the disk then is checked all the same.
-    const fickle = wish.kind === 'restore' && wish.memory && this.world.ground.engine === 'incus';
     return [
-      ...(unknowable && touched ? ['OUTCOME_UNKNOWN'] : []),
-      ...(fickle ? ['ENGINE_ERROR'] : []),
+      ...(failed ? ['ENGINE_ERROR', 'STORAGE_FULL'] : []),
+      ...(unknowable && cutOff && !this.couldBeAsked(row) ? ['OUTCOME_UNKNOWN'] : []),
+      ...(cutOff && wish.kind === 'restore' && wish.place.running ? ['INSTANCE_STATE_INVALID'] : []),
       ...(this.more.get(wish) ?? []),
     ];
+  }
+
+  /** Whether whoever took it over after a death came in time to ask the engine, which remembers how work ended for five seconds. */
+  private couldBeAsked({ id, input }: OperationRow): boolean {
+    const { ground, workers } = this.world;
+    const end = ground.endOf(input.handle?.split(' ')[1] ?? '');
+    const claims = workers.flatMap(({ claims: all }) => all.filter((each) => each.id === id).map(({ at }) => at));
+    const onlyDeaths = this.strikes.every(({ sort }) => sort.startsWith('worker killed'));
+    return onlyDeaths && end !== null && Math.max(...claims) < end + REMEMBERED_MS;
   }
 
   /** Waits until `over` or until every wish has ended, and says whether it was the former. */
@@ -98,6 +131,13 @@ export class Round {
     }
     return over();
   }
+}
+
+/** Whether it struck between these times, given that clocks and notes of it are not exact. */
+function hits({ at, wish }: Strike, mine: Wish, from: string, to: string | null): boolean {
+  const slack = 500;
+  const isIn = at >= Date.parse(from) - slack && (to === null || at <= Date.parse(to) + slack);
+  return isIn && (wish === null || wish === mine);
 }
 
 export interface RoundOptions {
@@ -163,7 +203,7 @@ async function judge(round: Round, outcomes: Map<string, OperationRow[]>, knowle
       if (!row?.finished_at) return [];
       learn(knowledge, wish, row);
       const known = knowledge.get(wish.place.name) ?? [];
-      const all = await wrongs(world, wish, row, round.allowed(wish), known);
+      const all = await wrongs(world, wish, row, round.allowed(wish, row), known);
       await remember(world, wish, knowledge);
       const refused = await eventually(() => suspectsAreRefused(world, wish), 5_000);
       return [...all, ...(refused ? [refused] : [])].map((fault) => `${described(wish)}: ${fault}`);

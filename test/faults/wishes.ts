@@ -31,6 +31,7 @@ export interface Wish {
   /** The epoch in the instance when it was asked for. */
   epoch: string;
   restoresBefore: number;
+  failuresBefore: number;
   /** The operation of the answer that came; null when it was refused. */
   operation: string | null;
   refusal: string | null;
@@ -70,7 +71,7 @@ export function draw(random: Random, place: Place, knowledge: Knowledge, only?: 
   };
   const snapshots = target[kind]();
   const memory = kind === 'restore' ? snapshots[0]?.stateful === true && random.chance(0.7) : stateful;
-  return { key, kind, place, snapshots, names: snapshots.map(({ name }) => name), newName: `r-${key}`, memory, epoch: '', restoresBefore: 0, operation: null, refusal: null, asked: 0 }; // prettier-ignore
+  return { key, kind, place, snapshots, names: snapshots.map(({ name }) => name), newName: `r-${key}`, memory, epoch: '', restoresBefore: 0, failuresBefore: 0, operation: null, refusal: null, asked: 0 }; // prettier-ignore
 }
 
 /** Writes what the instance is to hold at the time of the wish. */
@@ -80,6 +81,7 @@ export async function prepare(world: World, wish: Wish): Promise<void> {
   if (wish.kind === 'create' || wish.kind === 'restore') await writeEpoch(root, wish.key, wish.place.files);
   wish.epoch = await epochOf(root);
   wish.restoresBefore = ground.restores(wish.place);
+  wish.failuresBefore = ground.failures(wish.place);
 }
 
 /** Asks, and again under the same key while no answer comes. */

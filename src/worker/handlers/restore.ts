@@ -21,8 +21,8 @@ export const restore: Handler = async (work) => {
     table: memory ? RESTORE_MEMORY : RESTORE,
     quietLooks: QUIET_LOOKS,
     look: (known) => look(work, known),
-    begin: ({ generation }) => ({
-      input: { generationBefore: generation },
+    begin: ({ generation, status }) => ({
+      input: { generationBefore: generation, ranBefore: ranBefore(work) ?? status === 'RUNNING' },
       change: (tx) => setStatus(tx, operation.snapshotId, 'RESTORING'),
     }),
     act: async (started) => {
@@ -55,12 +55,20 @@ async function look(work: Work, known: Known): Promise<readonly [keyof typeof RE
 /** The snapshot itself is only read by a restore: it stays good however the restore ended. */
 function ended(work: Work, name: string, { verdict, seen, error }: Conclusion<InstanceFacts>): Outcome {
   const record = (tx: EntityManager) => setStatus(tx, work.operation.snapshotId, 'AVAILABLE');
+  if (verdict === 'succeeded' && ranBefore(work) === true && seen.status === 'STOPPED') {
+    return { error: work.failure(leftStopped(name), { addition: diskOf(work, seen) }), record };
+  }
   if (verdict === 'succeeded') return { error: null, record };
   const asked = work.operation.steps.some(({ name: step }) => step === 'act');
   // A failed restore is not a no-op: the instance may be stopped, and its disk rolled back already.
   const addition = asked ? `${name} is ${seen.status} now. ${diskOf(work, seen)}` : '';
   const cause = verdict === 'unknown' ? unknown(asked) : (error ?? (asked ? vanished() : gone()));
   return { error: work.failure(cause, { addition }), record };
+}
+
+/** Engines stop an instance first and start it last. One that finds it stopped by a restore that was cut off leaves it so. */
+function ranBefore({ known, operation }: Work): boolean | undefined {
+  return known === 'nothing' ? undefined : operation.input.ranBefore;
 }
 
 function diskOf({ operation }: Work, { generation }: InstanceFacts): string {
@@ -76,6 +84,8 @@ async function setStatus(tx: EntityManager, snapshotId: string | null, status: s
   ]);
 }
 
+const leftStopped = (name: string) =>
+  new EngineError('STATE_INVALID', `${name} ran before, and is STOPPED now: the restore was cut off in between.`);
 const gone = () => new EngineError('NOT_FOUND', 'The snapshot is no longer on the engine as it was.');
 const vanished = () => new EngineError('REJECTED', 'The engine reported success, but did not restore the instance.');
 const unknown = (asked: boolean) =>

@@ -10,7 +10,7 @@ async function run(round: Round): Promise<void> {
     when: random.pick(['before', 'after'] as const),
     delayMs: random.chance(0.3) ? random.whole(0, 20) : 0,
   };
-  const wishes = await round.draw(world.ground.places);
+  const wishes = await round.draw(round.allOfThem());
   world.api.arm(kill);
   const asked = round.submit(wishes);
   if (await round.before(() => !world.api.runs, 10_000)) {

@@ -14,7 +14,7 @@ const WEIGHTS: Record<Trouble, number> = {
 async function run(round: Round): Promise<void> {
   const { world, random } = round;
   const { proxy } = world.ground as IncusGround;
-  const wishes = await round.draw(world.ground.places);
+  const wishes = await round.draw(round.allOfThem());
   for (const wish of wishes) proxy.plan(wish.place.name, ...plansFor(round, wish));
   const asked = round.submit(wishes);
   if (random.chance(0.3)) {
@@ -36,7 +36,7 @@ function plansFor(round: Round, wish: Wish): Plan[] {
       ms,
       skip: random.whole(0, 9),
       onStrike: (request: string) => {
-        round.struck(`request: ${trouble}`, `${request} (for ${wish.key})`);
+        round.struck(`request: ${trouble}`, `${request} (for ${wish.key})`, wish);
         // The engine said so itself, as far as anybody can tell.
         if (trouble === 'error 500') round.allow(wish, 'ENGINE_ERROR');
       },

@@ -39,10 +39,11 @@ async function strike(round: Round, worker: Program, kill: Kill): Promise<boolea
 async function run(round: Round): Promise<void> {
   const { world, random } = round;
   const longest = world.ground.engine === 'local' ? 200 : 1_500;
-  // With several it is the one that gets the work first, so the same point is set in all, and the first that dies is it.
+  // All of them, or one alone: then the others take over what it had.
+  const armed = random.chance(0.4) ? world.workers : [random.pick(world.workers)];
   const kill = drawKill(random, longest);
   const wishes = await round.draw();
-  for (const each of world.workers) each.arm(kill);
+  for (const each of armed) each.arm(kill);
   const asked = round.submit(wishes);
   await round.before(() => world.workers.some(({ runs }) => !runs), FIRES_WITHIN_MS);
   for (const each of world.workers) each.arm(null);

@@ -26,6 +26,10 @@ export interface Ground {
   mend: (place: Place) => Promise<void>;
   /** How many restores of its disk have been completed so far. */
   restores: (place: Place) => number;
+  /** How many operations on it the engine itself has called failed so far. */
+  failures: (place: Place) => number;
+  /** When the operation that the engine knows by this id was heard to end; null when it was not. */
+  endOf: (id: string) => number | null;
   /** Resolves when nothing goes on in the engine that was asked for earlier. */
   rest: () => Promise<void>;
   close: () => Promise<void>;

@@ -1,6 +1,7 @@
 /** A real Incus with instances of the laboratory's own, reached by the program through the proxy. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
 import { IncusRaw } from '../../support/incus-raw';
 import { at, engineSnapshots, power, removeSnapshots } from '../../support/incus-story';
@@ -38,7 +39,8 @@ export async function incusGround(folder: string): Promise<IncusGround> {
   const raw = new IncusRaw({ socket: testbed.socket });
   const proxy = await faultProxy(join(folder, 'engine.socket'), testbed.socket);
   for (const { name } of PLACES) await removeSnapshots(raw, at(name), '');
-  const restores = countRestores(testbed.socket);
+  const ended = followOperations(testbed.socket);
+  const generations = await followGenerations(raw);
   const poolOf = ({ name }: Place): string =>
     testbed.pool(PLACES.find((each) => each.name === name)?.pool ?? 'default');
   const status = async ({ name }: Place): Promise<unknown> =>
@@ -57,7 +59,10 @@ export async function incusGround(folder: string): Promise<IncusGround> {
       if (((await status(place)) === 'Running') === place.running) return;
       await power(raw, at(place.name), place.running ? 'start' : 'stop');
     },
-    restores: ({ name }) => restores.of(name),
+    // The engine's words miss what ends as its daemon dies, and the ids what changes twice between two looks.
+    restores: ({ name }) => Math.max(ended.count(name, RESTORED), generations.count(name)),
+    failures: ({ name }) => ended.count(name, FAILED),
+    endOf: ended.at,
     rest: async () => {
       const idle = async () => {
         const operations = await raw.call('GET', '/1.0/operations').catch(() => null);
@@ -67,7 +72,8 @@ export async function incusGround(folder: string): Promise<IncusGround> {
       await until(idle, 60_000, 'the engine to be at rest');
     },
     close: async () => {
-      restores.close();
+      ended.close();
+      await generations.close();
       await proxy.close();
       // The instances stay with the testbed, for the next run: one of them takes long to make.
       for (const { name } of PLACES) await removeSnapshots(raw, at(name), '').catch(() => undefined);
@@ -76,9 +82,20 @@ export async function incusGround(folder: string): Promise<IncusGround> {
   };
 }
 
-/** Counts by the engine's own words which instances it has restored how often; goes on after its restarts. */
-function countRestores(socket: string): { of: (name: string) => number; close: () => void } {
-  const done = new Map<string, string>();
+/** An operation of the engine that has ended. */
+interface Ended {
+  at: number;
+  instance: string;
+  description: string;
+  status: string;
+}
+
+const RESTORED = ({ description, status }: Ended) => description === 'Restoring snapshot' && status === 'Success';
+const FAILED = ({ status }: Ended) => status === 'Failure';
+
+/** Keeps what the engine says of operations that end; goes on after its restarts. */
+function followOperations(socket: string) {
+  const all = new Map<string, Ended>();
   let stream: WebSocket | null = null;
   let closed = false;
   const listen = (): void => {
@@ -88,17 +105,49 @@ function countRestores(socket: string): { of: (name: string) => number; close: (
     stream.on('close', () => setTimeout(listen, 100));
     stream.on('message', (data: Buffer) => {
       const { metadata } = JSON.parse(data.toString()) as { metadata: Record<string, unknown> };
-      const { id, description, status, resources } = metadata as { id: string; description: string; status: string; resources: { instances?: string[] } | null }; // prettier-ignore
-      const [instance] = resources?.instances ?? [];
-      if (description === 'Restoring snapshot' && status === 'Success' && instance) done.set(id, instance);
+      const { id, description, status, resources } = metadata as { id: string; description: string; status: string; resources: Record<string, string[]> | null }; // prettier-ignore
+      const instance = /^\/1\.0\/instances\/([^/?]+)/.exec(Object.values(resources ?? {}).flat()[0] ?? '')?.[1];
+      const isNew = !all.has(id) && (status === 'Success' || status === 'Failure');
+      if (isNew && instance) all.set(id, { at: Date.now(), instance, description, status });
     });
   };
   listen();
   return {
-    of: (name) => [...done.values()].filter((each) => each.endsWith(`/${name}`)).length,
+    at: (id: string) => all.get(id)?.at ?? null,
+    count: (name: string, which: (each: Ended) => boolean) =>
+      [...all.values()].filter((each) => each.instance === name && which(each)).length,
     close: () => {
       closed = true;
       stream?.terminate();
+    },
+  };
+}
+
+const LOOK_EVERY_MS = 200;
+
+/** Keeps the ids that instances get with each restore of their disks, also of those that ended while nobody listened. */
+async function followGenerations(raw: IncusRaw) {
+  const seen = new Map<string, Set<string>>();
+  const ending = new AbortController();
+  const look = async (): Promise<void> => {
+    const { metadata } = await raw.call('GET', '/1.0/instances?recursion=1');
+    for (const { name, config } of Object.values(metadata) as { name: string; config: Record<string, string> }[]) {
+      seen.set(name, (seen.get(name) ?? new Set()).add(config['volatile.uuid.generation'] ?? ''));
+    }
+  };
+  const keepLooking = async (): Promise<void> => {
+    while (!ending.signal.aborted) {
+      await look().catch(() => undefined); // its daemon is down, and an id stays until it is back
+      await sleep(LOOK_EVERY_MS, undefined, { signal: ending.signal }).catch(() => undefined);
+    }
+  };
+  await look();
+  const looking = keepLooking();
+  return {
+    count: (name: string) => seen.get(name)?.size ?? 0,
+    close: () => {
+      ending.abort();
+      return looking;
     },
   };
 }

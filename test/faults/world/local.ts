@@ -46,6 +46,8 @@ export async function localGround(folder: string): Promise<Ground> {
     isRunning: (place) => Promise.resolve(place.running),
     mend: () => Promise.resolve(),
     restores: (place) => generations.get(place.name)?.size ?? 0,
+    failures: () => 0,
+    endOf: () => null,
     rest: () => Promise.resolve(),
     close: () => {
       for (const watcher of watchers) watcher.close();

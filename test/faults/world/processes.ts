@@ -79,7 +79,8 @@ export class Program {
   }
 
   arm(kill: Kill | null): void {
-    if (this.child?.connected) this.child.send(kill as object);
+    // One that is dying cannot be told any more, and that is not the laboratory's end.
+    if (this.child?.connected) this.child.send(kill as object, () => undefined);
   }
 
   /** Resolves when it has died, with true, or when the time is over. */

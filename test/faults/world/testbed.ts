@@ -21,6 +21,8 @@ export class Testbed {
     const { stdout } = await run('incus-up', [], { INCUS_INSTANCES: instances.join(' ') });
     const value = (name: string): string => new RegExp(`^${name}=(.*)$`, 'm').exec(stdout)?.[1] ?? '';
     const folder = dirname(value('INCUS_PID_FILE'));
+    // An interrupted run may have left them, and every later one would take them for faults of CRIU.
+    for (const file of ['criu.fail', 'criu.delay']) await rm(join(folder, file), { force: true });
     return new Testbed(value('INCUS_SOCKET'), folder, readFileSync(join(folder, 'holder.pid'), 'utf8').trim());
   }
 
