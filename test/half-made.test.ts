@@ -1,0 +1,54 @@
+/** What may be half made stays suspect, and accepted work ends, also where several misfortunes meet. */
+import { Client } from 'pg';
+import { v7 as uuidv7 } from 'uuid';
+import { inTransaction } from '../src/db/transaction';
+import { EngineError, type Engine } from '../src/engine/engine';
+import { failure } from '../src/engine/incus-errors';
+import { placesAtWork } from '../src/engine/incus-events';
+import { instanceFacts, serverFacts } from '../src/engine/incus-facts';
+import { OperationKind } from '../src/entities/enums';
+import { SnapshotDeletion } from '../src/services/snapshot-deletion';
+import { databaseTime, recordLook } from '../src/worker/observation';
+import { Observer } from '../src/worker/observer';
+import { runOperation } from '../src/worker/run';
+import { cache, db, signal, web } from './support/local-engine';
+import { until } from './support/until';
+import { JOB, WorkerBench } from './support/worker-bench';
+
+jest.setTimeout(60_000);
+
+let bench: WorkerBench;
+beforeEach(async () => {
+  bench = await WorkerBench.open();
+});
+afterEach(() => bench.close());
+
+const no =
+  (code: 'REJECTED' | 'UNAVAILABLE', text = 'No.') =>
+  () =>
+    Promise.reject(new EngineError(code, text));
+const engineWith = (over: Partial<Record<keyof Engine, unknown>>): Engine =>
+  Object.create(
+    bench.local.engine,
+    Object.fromEntries(Object.entries(over).map(([key, value]) => [key, { value }])),
+  ) as Engine;
+const run = async (operationId: string, over: Partial<Record<keyof Engine, unknown>>) => {
+  await runOperation({ ...bench.parts, engine: engineWith(over) }, operationId, JOB, signal());
+  return bench.operation(operationId);
+};
+const rows = async () =>
+  (
+    await bench.db.query<{ name: string; status: string; origin: string }[]>(
+      'select name, status, origin from snapshots order by name, status',
+    )
+  ).map(({ name, status, origin }) => `${name} ${status} ${origin}`);
+
+test('no snapshot is restored from that became suspect after the restore was judged', async () => {
+  const id = await bench.taken(cache, 'half');
+  const operationId = await bench.wish(OperationKind.SNAPSHOT_RESTORE, id, {});
+  await bench.db.query(`update snapshots set status = 'ERROR' where id = $1`, [id]);
+  const before = (await bench.instance(cache)).generation;
+  expect(await bench.run(operationId)).toMatchObject({ status: 'FAILED' });
+  expect((await bench.local.engine.findInstance(cache, signal()))?.generation).toBe(before);
+  expect(await bench.snapshot(id)).toMatchObject({ status: 'ERROR' });
+});
