@@ -52,3 +52,44 @@ test('no snapshot is restored from that became suspect after the restore was jud
   expect((await bench.local.engine.findInstance(cache, signal()))?.generation).toBe(before);
   expect(await bench.snapshot(id)).toMatchObject({ status: 'ERROR' });
 });
+
+test('a snapshot that was being taken anew, when what became of it cannot be looked at, is never found as good', async () => {
+  const id = await bench.taken(cache, 'anew');
+  // Half made: suspect, with the engine's time for it. Then taken anew.
+  await bench.db.query(`update snapshots set status = 'PENDING', error = '{"code":"OUTCOME_UNKNOWN"}' where id = $1`, [
+    id,
+  ]);
+  const operationId = await bench.wish(OperationKind.SNAPSHOT_CREATE, id, { replaces: true });
+  const { engine } = bench.local;
+  let began = false;
+  await run(operationId, {
+    createSnapshot: async (...args: Parameters<Engine['createSnapshot']>) => {
+      await engine.createSnapshot(...args);
+      began = true;
+      throw new EngineError('OUTCOME_UNKNOWN', 'The connection was lost.');
+    },
+    findSnapshot: (...args: Parameters<Engine['findSnapshot']>) =>
+      began ? no('REJECTED', 'Not authorized.')() : engine.findSnapshot(...args),
+  });
+  expect(await bench.operation(operationId)).toMatchObject({ status: 'FAILED' });
+  await bench.look();
+  expect(await rows()).toEqual(['anew ERROR MANUAL']);
+});
+
+test('a creation that fails before the engine was asked leaves no snapshot', async () => {
+  const { snapshotId, operationId } = await bench.pending(cache, 'never');
+  expect(await run(operationId, { findInstance: no('REJECTED', 'Not authorized.') })).toMatchObject({
+    status: 'FAILED',
+  });
+  expect(await bench.snapshot(snapshotId)).toBeNull();
+});
+
+test('a deletion that is given up before it began leaves the row of one that others take', async () => {
+  const id = await bench.taken(cache, 'theirs');
+  await bench.db.query(`update snapshots set status = 'CREATING', origin = 'EXTERNAL' where id = $1`, [id]);
+  const operationId = await bench.wish(OperationKind.SNAPSHOTS_DELETE, id, {
+    awaySince: new Date(Date.now() - 25 * 3600_000).toISOString(),
+  });
+  expect(await run(operationId, { findInstance: no('UNAVAILABLE') })).toMatchObject({ status: 'FAILED' });
+  expect(await rows()).toEqual(['theirs CREATING EXTERNAL']);
+});
