@@ -93,3 +93,24 @@ test('a deletion that is given up before it began leaves the row of one that oth
   expect(await run(operationId, { findInstance: no('UNAVAILABLE') })).toMatchObject({ status: 'FAILED' });
   expect(await rows()).toEqual(['theirs CREATING EXTERNAL']);
 });
+
+test.each([
+  ['one that is cut in half', `${'x'.repeat(278)}😀${'y'.repeat(50)}`],
+  ['a null character', 'a\0b'],
+])("a deletion ends, whatever the engine's reason is made of: %s", async (_, text) => {
+  const id = await bench.taken(cache, 'stubborn');
+  const operationId = await bench.wish(OperationKind.SNAPSHOTS_DELETE, id);
+  const ended = await run(operationId, { deleteSnapshot: () => Promise.reject(failure('delete', text)) });
+  expect(ended).toMatchObject({ status: 'FAILED', error: { code: 'ENGINE_ERROR' } });
+});
+
+test('one instance with characters that no database keeps does not hide the others', async () => {
+  const { look, seen } = await bench.beginLook();
+  const server = serverFacts({});
+  const strange = { name: 'web-1', description: 'a\0b', config: { 'user.x': '\0', 'volatile.uuid': uuidv7() } };
+  const facts = instanceFacts({ ...strange, created_at: '2026-01-01T00:00:00Z' }, server);
+  if (!facts) throw new Error('no facts');
+  const poisoned = [facts, ...seen.map((each) => ({ ...each, description: 'new' }))];
+  await inTransaction(bench.db, (tx) => recordLook(tx, look, poisoned));
+  expect((await bench.instance(db)).configuration).toMatchObject({ description: 'new' });
+});
