@@ -114,3 +114,11 @@ test('one instance with characters that no database keeps does not hide the othe
   await inTransaction(bench.db, (tx) => recordLook(tx, look, poisoned));
   expect((await bench.instance(db)).configuration).toMatchObject({ description: 'new' });
 });
+
+test('work on snapshots that names no instance is work on any of them', () => {
+  const running = { status: 'Running', description: 'Snapshotting instance', resources: null };
+  expect(placesAtWork([running], 'default')).not.toEqual([]);
+  const expiry = { ...running, description: 'Cleaning up expired instance snapshots' };
+  expect(placesAtWork([expiry], 'default')).not.toEqual([]);
+  expect(placesAtWork([{ ...running, description: 'Cleaning up expired volume snapshots' }], 'default')).toEqual([]);
+});
