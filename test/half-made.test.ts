@@ -122,3 +122,67 @@ test('work on snapshots that names no instance is work on any of them', () => {
   expect(placesAtWork([expiry], 'default')).not.toEqual([]);
   expect(placesAtWork([{ ...running, description: 'Cleaning up expired volume snapshots' }], 'default')).toEqual([]);
 });
+
+describe('what others were taking when the engine went down', () => {
+  let daemon: string;
+  let observer: Observer;
+  const atWork = new Set<string>();
+  const stored = async () => (await bench.db.query<{ run: string }[]>('select run from engines'))[0]?.run;
+  const start = async () => {
+    const engine = engineWith({
+      describe: async () => ({ ...(await bench.local.engine.describe(signal())), run: daemon }),
+      atWork: () => Promise.resolve(new Set(atWork)),
+    });
+    const parts = { ...bench.parts, engine };
+    observer = new Observer(parts, {
+      intervalSeconds: 3600,
+      deletion: new SnapshotDeletion(bench.db),
+      awaySince: () => null,
+      connect: async () => {
+        const client = new Client({ connectionString: (bench.db.options as { url?: string }).url ?? '' });
+        await client.connect();
+        return client;
+      },
+    });
+    const since = await databaseTime(bench.db);
+    observer.start();
+    await until(async () => (await bench.instance(db)).observedAt > since);
+  };
+  afterEach(async () => {
+    atWork.clear();
+    await observer.stop();
+  });
+
+  test('is suspect also where work of ours waited on the instance at that moment', async () => {
+    daemon = '1';
+    await start();
+    await until(async () => (await stored()) === '1');
+    await observer.stop();
+    const { operationId } = await bench.pending(cache, 'ours'); // waits for theirs
+    await bench.local.makeSnapshotDirectly(cache, 'theirs');
+    daemon = '2';
+    await start();
+    await bench.run(operationId);
+    await until(async () => (await rows()).some((row) => row.startsWith('theirs')));
+    expect(await rows()).toEqual(['ours AVAILABLE MANUAL', 'theirs ERROR EXTERNAL']);
+    await bench.local.makeSnapshotDirectly(cache, 'later');
+    observer.engineChanged(); // looks everywhere
+    await until(async () => (await rows()).includes('later AVAILABLE EXTERNAL'));
+    await until(async () => (await stored()) === '2');
+  });
+
+  test('is suspect also where somebody is at work on the instance again', async () => {
+    daemon = '1';
+    await start();
+    await until(async () => (await stored()) === '1');
+    await observer.stop();
+    await bench.local.makeSnapshotDirectly(web, 'theirs');
+    daemon = '2';
+    atWork.add('default/web-1');
+    await start();
+    await until(async () => (await rows()).includes('theirs CREATING EXTERNAL'));
+    atWork.clear();
+    await until(async () => !(await rows()).includes('theirs CREATING EXTERNAL'));
+    expect(await rows()).toEqual(['theirs ERROR EXTERNAL']);
+  });
+});
