@@ -14,6 +14,9 @@ export interface InstanceRef {
   uid: string;
 }
 
+/** Instead of a place: the engine is at work on snapshots, and does not tell of which instances. */
+export const ANYWHERE = '*';
+
 export interface SnapshotRef {
   instance: InstanceRef;
   name: string;
@@ -103,7 +106,7 @@ export interface Engine {
    * more); throws how it failed.
    */
   outcome(handle: string, signal: AbortSignal): Promise<boolean>;
-  /** The instances, as `project/name`, on which the engine itself is at work, whoever asked it to. */
+  /** The instances, as `project/name` or ANYWHERE, on which the engine itself is at work, whoever asked it to. */
   atWork(signal: AbortSignal): Promise<Set<string>>;
   /** Calls `onHint` for each change until the signal aborts (resolves) or the stream is lost (rejects UNAVAILABLE). */
   watch(onHint: (hint: Hint) => void, signal: AbortSignal): Promise<void>;

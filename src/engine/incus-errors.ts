@@ -156,8 +156,9 @@ function refused(text: string): string {
 export function tidy(text: string): string {
   const line = text
     .slice(0, 4_000)
-    .replace(/\s+/g, ' ')
+    .replace(/[\s\p{Cc}]+/gu, ' ')
     .replace(/(^|[\s"'`(=:[<])\/[^\s"'`(),:;\]>]+/g, '$1…')
     .trim();
-  return line.length > 300 ? `${line.slice(0, 299)}…` : line;
+  // No half of a character, which no database keeps: what failed could never be recorded.
+  return (line.length > 300 ? `${line.slice(0, 299)}…` : line).replace(/\p{Cs}/gu, '');
 }

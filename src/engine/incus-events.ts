@@ -1,5 +1,5 @@
 import type WebSocket from 'ws';
-import type { Hint } from './engine';
+import { ANYWHERE, type Hint } from './engine';
 import type { Endpoint } from './incus-connect';
 import { refusal, unavailable } from './incus-errors';
 import { list, text, wire, type Wire } from './incus-facts';
@@ -49,11 +49,16 @@ function operationHints(operation: Wire, project: string, kind: 'incus' | 'lxd')
   return hints.size === 0 ? [null] : [...hints.values()];
 }
 
-/** The instances, as `project/name`, on whose snapshots these operations of a project are at work. */
+/**
+ * The instances, as `project/name`, on whose snapshots these operations of a project are at work. What the engine does by its
+ * own schedule, taking or deleting, is one operation for all its instances, and names none.
+ */
 export function placesAtWork(operations: unknown[], project: string): string[] {
   return operations.flatMap((operation) => {
     const { status, description, resources } = wire(operation);
     if (!['Running', 'Pending'].includes(text(status)) || !/snapshot/i.test(text(description))) return [];
+    if (Object.values(wire(resources)).flatMap(list).length === 0)
+      return /volume/i.test(text(description)) ? [] : [ANYWHERE];
     const { instances, instances_snapshots, containers } = wire(resources);
     const places = [instances, instances_snapshots, containers].flatMap(list).map((url) => instanceAt(url, project));
     return places.flatMap((place) => (place ? `${place.project}/${place.name}` : []));

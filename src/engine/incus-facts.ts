@@ -27,9 +27,9 @@ export function list(value: unknown): unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** The value as text, empty when it is none. */
+/** The value as text, empty when it is none; without null characters, which engines let pass and no database keeps. */
 export function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
+  return typeof value === 'string' ? value.replaceAll('\0', '\uFFFD') : '';
 }
 
 /** Reads `GET /1.0`. */

@@ -1,4 +1,4 @@
-import { EngineError, type InstanceRef } from './engine';
+import { ANYWHERE, EngineError, type InstanceRef } from './engine';
 import type { IncusClient } from './incus-client';
 import { placesAtWork } from './incus-events';
 import { instanceUid, list, text, wire, type Wire } from './incus-facts';
@@ -62,7 +62,8 @@ export class Places {
    * at work may be somebody else's, or what a process of ours began that is dead by now.
    */
   async mustRest(ref: InstanceRef, signal: AbortSignal): Promise<void> {
-    if (!(await this.atWorkIn(ref.project, signal)).includes(`${ref.project}/${ref.name}`)) return;
+    const places = await this.atWorkIn(ref.project, signal);
+    if (!places.includes(`${ref.project}/${ref.name}`) && !places.includes(ANYWHERE)) return;
     throw new EngineError('BUSY', 'The engine is busy with another operation on this instance.');
   }
 

@@ -5,7 +5,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { columnsOf, queryEntities } from '../db/rows';
-import type { InstanceFacts } from '../engine/engine';
+import { ANYWHERE, type InstanceFacts } from '../engine/engine';
 import { OperationErrorCode, SnapshotStatus } from '../entities/enums';
 import { Instance, type InstanceConfiguration } from '../entities/instance';
 import type { OperationError } from '../entities/operation';
@@ -16,7 +16,7 @@ export interface Look {
   engineId: string;
   /** The database's time when the engine was asked. */
   at: Date;
-  /** The instances, as `project/name`, on which the engine was at work after it had shown them. */
+  /** The instances, as `project/name` or ANYWHERE, on which the engine was at work after it had shown them. */
   atWork: ReadonlySet<string>;
   /** The engine's daemon went down since the look before, and nobody saw what it was at. */
   restarted: boolean;
@@ -50,7 +50,15 @@ export async function recordLook(tx: EntityManager, look: Look, seen: InstanceFa
   );
   const found = new Map(free.map((facts, index) => [instances[index]?.id ?? '', foundAs(facts, look)]));
   await writeSnapshots(tx, changes, look, found);
-  return seen.filter((facts) => busy.has(byUid.get(facts.uid)?.id ?? '') || look.atWork.has(placeOf(facts)));
+  // Where nobody knows who is at work, those are looked at again that show something of it.
+  const taken = await tx.query<{ uid: string }[]>(TAKEN_BY_OTHERS, [instances.map(({ id }) => id)]);
+  const open = new Set(taken.map(({ uid }) => uid));
+  return seen.filter(
+    (facts) =>
+      busy.has(byUid.get(facts.uid)?.id ?? '') ||
+      look.atWork.has(placeOf(facts)) ||
+      (look.atWork.has(ANYWHERE) && open.has(facts.uid)),
+  );
 }
 
 const placeOf = ({ project, name }: InstanceFacts) => `${project}/${name}`;
@@ -60,7 +68,7 @@ const placeOf = ({ project, name }: InstanceFacts) => `${project}/${name}`;
  * never became whole because they went down over it.
  */
 function foundAs(facts: InstanceFacts, { atWork, restarted }: Look) {
-  if (atWork.has(placeOf(facts))) return { status: SnapshotStatus.CREATING, error: null };
+  if (atWork.has(placeOf(facts)) || atWork.has(ANYWHERE)) return { status: SnapshotStatus.CREATING, error: null };
   return restarted
     ? { status: SnapshotStatus.ERROR, error: cutOff() }
     : { status: SnapshotStatus.AVAILABLE, error: null };
@@ -161,6 +169,10 @@ on conflict (engine_id, uid) do update set
   configuration = excluded.configuration, stateful_obstacles = excluded.stateful_obstacles,
   generation = excluded.generation, observed_at = greatest(instances.observed_at, excluded.observed_at)
 where $2 or instances.observed_at <= excluded.observed_at`;
+
+const TAKEN_BY_OTHERS = `
+select distinct i.uid from instances i join snapshots s on s.instance_id = i.id
+where i.id = any($1) and s.status = 'CREATING'`;
 
 const MISSING = `update snapshots set status = 'MISSING' where id = any($1)`;
 

@@ -39,6 +39,11 @@ export class Observer {
   private wake: () => void = () => undefined;
   private running: Promise<void> = Promise.resolve();
   private engine: Pick<Look, 'engineId' | 'restarted'> = { engineId: '', restarted: false };
+  /** The daemon's run as last seen, and the one in which everything was looked at once … */
+  private run: string | null = null;
+  private judgedRun: string | null = null;
+  /** … but for these instances, by uid: work on them was under way. */
+  private readonly unjudged = new Set<string>();
   private failures = 0;
   private observing = false;
   private noted: Promise<unknown> = Promise.resolve();
@@ -90,6 +95,8 @@ export class Observer {
 
   private async observe(signal: AbortSignal): Promise<void> {
     this.lookEverywhere = true;
+    this.judgedRun = null; // somebody else may have observed meanwhile
+    this.unjudged.clear();
     this.observing = true;
     signal.addEventListener('abort', () => this.wake());
     const watching = this.watch(signal);
@@ -108,7 +115,7 @@ export class Observer {
 
   private async lookOnce(signal: AbortSignal): Promise<void> {
     try {
-      if (this.lookEverywhere) {
+      if (this.lookEverywhere || (await this.mayHaveRestarted(signal))) {
         this.lookEverywhere = false;
         this.hinted.clear();
         await this.chores();
@@ -141,11 +148,12 @@ export class Observer {
   private async sweep(signal: AbortSignal): Promise<void> {
     const { db, engine } = this.parts;
     const batch: InstanceFacts[] = [];
-    let run: string | null = null;
     let look: Omit<Look, 'atWork'> | undefined;
+    const gone = new Set(this.unjudged);
     try {
-      ({ look, run } = await this.beginLook(signal));
+      look = await this.beginLook(signal);
       for await (const facts of engine.instances(signal)) {
+        gone.delete(facts.uid);
         if (batch.push(facts) >= BATCH) await this.record(look, batch.splice(0), signal);
       }
     } finally {
@@ -153,9 +161,16 @@ export class Observer {
       if (look) await this.record(look, batch, signal);
     }
     await inTransaction(db, (tx) => recordAbsences(tx, look));
-    // Only now nothing of what it went down over has gone unseen.
-    await db.query('update engines set run = $1', [run]);
+    for (const uid of gone) this.unjudged.delete(uid);
     this.engine = { ...look, restarted: false };
+    this.judgedRun = this.run;
+    // Only now nothing of what it went down over has gone unseen, whoever observes next.
+    if (this.unjudged.size === 0) await db.query('update engines set run = $1', [this.run]);
+  }
+
+  /** Whether the failure of the last look was that of a daemon which is another one by now: then one instance is not enough. */
+  private async mayHaveRestarted(signal: AbortSignal): Promise<boolean> {
+    return this.failures > 0 && (await this.parts.engine.describe(signal)).run !== this.run;
   }
 
   private async lookAtHinted(signal: AbortSignal): Promise<void> {
@@ -180,20 +195,30 @@ export class Observer {
     if (seen.length === 0) return;
     // Asked after the instances were shown: what ended in between is whole.
     const atWork = await this.parts.engine.atWork(signal);
-    const again = await inTransaction(this.parts.db, (tx) => recordLook(tx, { ...look, atWork }, seen));
-    for (const { project, name } of again) this.again({ project, name });
+    for (const restarted of [true, false]) {
+      const those = seen.filter(({ uid }) => (look.restarted || this.unjudged.has(uid)) === restarted);
+      if (those.length === 0) continue;
+      const again = await inTransaction(this.parts.db, (tx) => recordLook(tx, { ...look, atWork, restarted }, those));
+      for (const { uid } of those) this.unjudged.delete(uid);
+      for (const { uid, project, name } of again) {
+        // Whoever is at work there now was not when the daemon went down: that is judged when it can be seen.
+        if (restarted) this.unjudged.add(uid);
+        this.again({ project, name });
+      }
+    }
   }
 
   /** Notes that the engine answers, and what it is. */
-  private async beginLook(signal: AbortSignal): Promise<{ look: Omit<Look, 'atWork'>; run: string | null }> {
+  private async beginLook(signal: AbortSignal): Promise<Omit<Look, 'atWork'>> {
     const { db, engine } = this.parts;
     const { kind, name, version, capabilities, run } = await engine.describe(signal);
     const at = await databaseTime(db);
     const values = [uuidv7(), KINDS[kind], name, version, capabilities, at, run];
     const [row] = await db.query<{ id: string; restarted: boolean }[]>(NOTE_ENGINE, values);
-    this.engine = { engineId: row?.id ?? '', restarted: row?.restarted === true };
+    this.run = run;
+    this.engine = { engineId: row?.id ?? '', restarted: row?.restarted === true && run !== this.judgedRun };
     await this.noteAvailability();
-    return { look: { ...this.engine, at }, run };
+    return { ...this.engine, at };
   }
 
   /** One write after the other, each of what is true when it is made: the last one is right, whatever changed meanwhile. */

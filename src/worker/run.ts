@@ -15,7 +15,7 @@ import type { Outcome, Work } from './handlers/handler';
 import { recordInstance } from './observation';
 import { toOperationError } from './outcome';
 import { isTransient, NotStarted } from './transient';
-import { nextAttempt, untilWoken, waitsFor } from './waiting';
+import { mayHaveBegun, nextAttempt, untilWoken, waitsFor } from './waiting';
 
 /** What the engine said is kept in mind so long when the database is away: engines forget it after five seconds. */
 const REMEMBER_MS = 60_000;
@@ -149,30 +149,38 @@ async function putBack(parts: Parts, held: Claim, error: unknown): Promise<void>
     return;
   }
   log('error', { operation: operation.id, err: cause }, 'an operation failed');
-  const failure = toOperationError(cause, operation.correlationId, transient ? { addition: 'Nothing was begun.' } : {});
+  const begun = mayHaveBegun(operation, notStarted);
+  const failure = toOperationError(cause, operation.correlationId, begun ? {} : { addition: 'Nothing was begun.' });
   const open = operation.items.filter(({ status }) => !isFinal(status));
   for (const item of open) Object.assign(item, { status: OperationStatus.FAILED, error: failure });
   await inTransaction(db, async (tx) => {
     const touched = [operation.snapshotId, ...open.map(({ snapshotId }) => snapshotId)];
-    if (transient) await tx.query(NOT_BEGUN, [touched]);
-    else await tx.query(SUSPECT, [touched, JSON.stringify(failure)]);
+    if (begun) await tx.query(SUSPECT, [touched, JSON.stringify(failure)]);
+    else await tx.query(NOT_BEGUN, [touched]);
     await finish(tx, held, failure);
   });
 }
 
 const isFinal = (status: OperationStatus) => status !== OperationStatus.QUEUED && status !== OperationStatus.RUNNING;
 
-/** What was to be made never was, unless it was there half made before; what was to be restored is as it was. */
+/**
+ * What was to be made never was, unless it was there half made before, or others are making it; what was to be restored is
+ * as it was.
+ */
 const NOT_BEGUN = `
-with never_made as (delete from snapshots where id = any($1) and status in ('PENDING', 'CREATING') and error is null)
+with never_made as (
+  delete from snapshots where id = any($1) and status in ('PENDING', 'CREATING') and error is null and origin <> 'EXTERNAL'
+)
 update snapshots set status = case when error is null then 'AVAILABLE' else 'ERROR' end
 where id = any($1) and (status = 'RESTORING' or status in ('PENDING', 'CREATING') and error is not null)`;
 
 /**
  * It ended in the middle of something, and nobody saw how: what was being made or deleted is suspect. What was being restored
- * is good still, for a restore only reads it.
+ * is good still, for a restore only reads it. The time of what is taken anew is that of what was there before, and would make
+ * what is there now another one, found as good: from here on it is known by its name alone.
  */
 const SUSPECT = `
 update snapshots set error = case status when 'RESTORING' then error else $2::jsonb end,
+  observed_at = case when status = 'CREATING' and origin <> 'EXTERNAL' then null else observed_at end,
   status = case status when 'RESTORING' then 'AVAILABLE' else 'ERROR' end
 where id = any($1) and status in ('PENDING', 'CREATING', 'DELETING', 'RESTORING')`;

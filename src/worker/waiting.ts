@@ -29,9 +29,13 @@ export async function nextAttempt(
   operation.input.awaySince ??= now.toISOString();
   operation.attempts -= 1;
   const waited = (now.getTime() - Date.parse(operation.input.awaySince)) / 1000;
-  // A step that is there may have had an effect, unless it is the running one of an attempt that started nothing.
-  const left = operation.steps.filter(({ status }) => !(notStarted && status === OperationStatus.RUNNING));
-  if (waited > GIVE_UP_AFTER_SECONDS && !left.some(({ name }) => name === 'act')) return null;
+  if (waited > GIVE_UP_AFTER_SECONDS && !mayHaveBegun(operation, notStarted)) return null;
   // The return of an engine that is away wakes it. That of one member of a cluster goes unnoticed, and is asked for.
   return cause instanceof EngineAway ? untilWoken() : jittered(Math.min(15, Math.max(0.5, waited / 2)));
+}
+
+/** A step that is there may have had an effect, unless it is the running one of an attempt that started nothing. */
+export function mayHaveBegun({ steps }: Operation, notStarted: boolean): boolean {
+  const left = steps.filter(({ status }) => !(notStarted && status === OperationStatus.RUNNING));
+  return left.some(({ name }) => name === 'act');
 }

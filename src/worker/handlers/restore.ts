@@ -5,6 +5,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { EntityManager } from 'typeorm';
 import { EngineError, type InstanceFacts } from '../../engine/engine';
+import { SnapshotStatus } from '../../entities/enums';
+import type { Snapshot } from '../../entities/snapshot';
 import { carryOut, type Conclusion } from '../carry-out';
 import { RESTORE, RESTORE_MEMORY, type Known } from '../decisions';
 import { isSame, type Handler, type Outcome, type Work } from './handler';
@@ -47,10 +49,13 @@ async function look(work: Work, known: Known): Promise<readonly [keyof typeof RE
   if (isTold && facts.generation !== generationBefore) return ['changed', facts];
   if (known === 'nothing' || known === 'interrupted') {
     const found = snapshot && (await engine.findSnapshot(refTo(operation.snapshotName ?? ''), signal));
-    if (!found || !isSame(snapshot, found)) return ['gone', facts];
+    if (!found || !isSame(snapshot, found) || !isWhole(snapshot)) return ['gone', facts];
   }
   return [isTold ? 'unchanged' : 'untold', facts];
 }
+
+/** Judged anew: between a look at the row and the acceptance of this restore, a deletion may have failed half-way. */
+const isWhole = ({ status }: Snapshot) => status === SnapshotStatus.AVAILABLE || status === SnapshotStatus.RESTORING;
 
 /** The snapshot itself is only read by a restore: it stays good however the restore ended. */
 function ended(work: Work, name: string, { verdict, seen, error }: Conclusion<InstanceFacts>): Outcome {
