@@ -4,6 +4,7 @@
  */
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
+import { throughAbsence } from '../db/away';
 import { columnsOf, queryEntities, toEntity } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { OperationStatus, type OperationKind } from '../entities/enums';
@@ -97,10 +98,13 @@ export async function beginStep(db: DataSource, held: Claim, name: string, also:
 export async function note(db: DataSource, held: Claim, { input, change }: Note): Promise<void> {
   const { operation } = held;
   operation.input = { ...operation.input, ...input };
-  await inTransaction(db, async (tx) => {
-    await change?.(tx);
-    await write(tx, held, { steps: operation.steps, items: operation.items, input: operation.input });
-  });
+  // What the engine said a moment ago is known nowhere else.
+  await throughAbsence(() =>
+    inTransaction(db, async (tx) => {
+      await change?.(tx);
+      await write(tx, held, { steps: operation.steps, items: operation.items, input: operation.input });
+    }),
+  );
 }
 
 /**
@@ -180,7 +184,7 @@ async function write(
   const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
   const set = [...names.map((name, index) => `${name} = $${index + 3}`), ...more].join(', ');
   const [, count] = await tx.query<[unknown, number]>(
-    `update operations set ${set} where id = $1 and attempt_token = $2`,
+    `update operations set ${set} where id = $1 and attempt_token = $2 and finished_at is null`,
     [held.operation.id, held.token, ...values],
   );
   if (count !== 1) throw new ClaimLost();

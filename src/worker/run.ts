@@ -1,6 +1,6 @@
 /** One operation from claim to end: look at the instance, hand over to the kind's handler, record what came of it. */
 import type { DataSource } from 'typeorm';
-import { isDatabaseAway } from '../db/away';
+import { isDatabaseAway, throughAbsence } from '../db/away';
 import { findRow } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import type { EngineAway } from '../engine/breaker';
@@ -37,11 +37,13 @@ export async function runOperation(parts: Parts, operationId: string, jobId: str
     if (!instance) throw new Error('an operation without its instance');
     const outcome = await attempt(parts, held, instance, stop);
     const facts = await parts.engine.findInstance(instance, stop).catch(() => null);
-    await inTransaction(parts.db, async (tx) => {
-      await outcome.record(tx);
-      if (facts?.uid === instance.uid) await recordInstance(tx, instance, facts);
-      await finish(tx, held, outcome.error);
-    });
+    await throughAbsence(() =>
+      inTransaction(parts.db, async (tx) => {
+        await outcome.record(tx);
+        if (facts?.uid === instance.uid) await recordInstance(tx, instance, facts);
+        await finish(tx, held, outcome.error);
+      }),
+    );
     parts.log(
       'info',
       { operation: operationId, error: outcome.error?.code, correlationId: held.operation.correlationId },
