@@ -62,8 +62,8 @@ export class WorkerBench {
       owner.query(`alter database ${owner.database ?? ''} with connection limit ${count}`);
     await limit(0);
     const ends = `select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and usename = current_user and pid <> pg_backend_pid()`;
-    await this.db.query(ends);
+      where datname = current_database() and usename = current_user order by pid = pg_backend_pid()`;
+    await this.db.query(ends).catch(() => undefined); // it ends itself last
     const over = sleep(ms).then(async () => {
       await limit(-1);
       await owner.end();
