@@ -20,12 +20,12 @@ const PATIENCE_MS = 10_000;
 const AGAIN_MS = 250;
 
 /** Does it again while the database is away, for some seconds. Only for what may be done twice: the first may have gone through unheard. */
-export async function throughAbsence<T>(work: () => Promise<T>): Promise<T> {
+export async function throughAbsence<T>(work: () => Promise<T>, stop?: AbortSignal): Promise<T> {
   for (const deadline = Date.now() + PATIENCE_MS; ;) {
     try {
       return await work();
     } catch (error) {
-      if (!isDatabaseAway(error) || Date.now() > deadline) throw error;
+      if (!isDatabaseAway(error) || Date.now() > deadline || stop?.aborted) throw error;
     }
     await sleep(AGAIN_MS);
   }

@@ -6,6 +6,7 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, makeWorkerUtils, run, runMigrations, type Runner, type WorkerEvents } from 'graphile-worker';
 import { Client, Pool } from 'pg';
+import { throughAbsence } from '../db/away';
 import { guarded } from '../engine/guard';
 import { wakeWaiting } from '../services/operations';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
@@ -136,7 +137,10 @@ class Queue {
         operation: async (payload, { job }) => {
           this.runningJobs.add(job.id);
           try {
-            await runOperation(this.parts, (payload as { id: string }).id, job.id, this.cutOff.signal);
+            // The job is this process's for as long as it is at it; another would find it only many seconds later.
+            const { id } = payload as { id: string };
+            const stop = this.cutOff.signal;
+            await throughAbsence(() => runOperation(this.parts, id, job.id, stop), stop);
           } finally {
             this.runningJobs.delete(job.id);
           }
