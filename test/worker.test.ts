@@ -2,7 +2,7 @@
 import type { EntityManager } from 'typeorm';
 import { inTransaction } from '../src/db/transaction';
 import { EngineAway } from '../src/engine/breaker';
-import { EngineError } from '../src/engine/engine';
+import { EngineError, type Engine } from '../src/engine/engine';
 import { OperationKind } from '../src/entities/enums';
 import {
   beginStep,
@@ -250,6 +250,26 @@ describe('work whose process died while the engine was at it', () => {
     expect(await bench.local.read(web, 'srv/kept')).toBe('kept');
     expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'AVAILABLE' });
   });
+});
+
+test('the database being away for a moment does not cost the outcome that the engine just gave', async () => {
+  const name = fresh();
+  const { snapshotId, operationId } = await bench.pending(cache, name);
+  const { engine } = bench.local;
+  const away: Promise<void>[] = [];
+  const thenAway = Object.create(engine, {
+    createSnapshot: {
+      value: async (...given: Parameters<Engine['createSnapshot']>) => {
+        await engine.createSnapshot(...given);
+        away.push((await bench.shutDatabase(1_000)).over);
+      },
+    },
+  }) as Engine;
+  await runOperation({ ...bench.parts, engine: thenAway }, operationId, JOB, signal());
+  expect(away).toHaveLength(1);
+  await Promise.all(away);
+  expect(await bench.operation(operationId)).toMatchObject({ status: 'SUCCEEDED', attempts: 1 });
+  expect(await bench.snapshot(snapshotId)).toMatchObject({ status: 'AVAILABLE' });
 });
 
 describe('a look at the engine', () => {

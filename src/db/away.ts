@@ -16,7 +16,7 @@ export function isDatabaseAway(error: unknown): boolean {
 }
 
 /** How long to wait before a database that was away is asked again. */
-const ASK_AGAIN_MS = 500;
+const ASK_AGAIN_MS = 250;
 
 /** Asks again as long as the database is away, until the signal aborts or so much time has passed. What is asked may be done twice. */
 export async function patiently<T>(signal: AbortSignal, ask: () => Promise<T>, forMs = Infinity): Promise<T> {

@@ -186,7 +186,7 @@ async function write(
   const values = Object.values(changes).map((value) => (isJson(value) ? JSON.stringify(value) : value));
   const set = [...names.map((name, index) => `${name} = $${index + 3}`), ...more].join(', ');
   const [, count] = await tx.query<[unknown, number]>(
-    `update operations set ${set} where id = $1 and attempt_token = $2`,
+    `update operations set ${set} where id = $1 and attempt_token = $2 and finished_at is null`,
     [held.operation.id, held.token, ...values],
   );
   if (count !== 1) throw new ClaimLost();

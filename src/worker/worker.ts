@@ -6,6 +6,7 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger, makeWorkerUtils, run, runMigrations, type Runner, type WorkerEvents } from 'graphile-worker';
 import { Client, Pool } from 'pg';
+import { patiently } from '../db/away';
 import { guarded } from '../engine/guard';
 import { wakeWaiting } from '../services/operations';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
@@ -17,6 +18,8 @@ import { runOperation, type Parts } from './run';
 const DRAIN_MS = 7000;
 /** After the engine's return, waiting operations are looked for again. */
 const AGAIN_MS = 1000;
+/** So long a running operation is kept while the database is away. */
+const GO_ON_MS = 60_000;
 /** How long to wait before a runner that gave up is followed by another. */
 const RESTART_MS = 1000;
 
@@ -136,7 +139,10 @@ class Queue {
         operation: async (payload, { job }) => {
           this.runningJobs.add(job.id);
           try {
-            await runOperation(this.parts, (payload as { id: string }).id, job.id, this.cutOff.signal);
+            // The job is this process's for as long as it is at it; another would find it only many seconds later.
+            const { id } = payload as { id: string };
+            const stop = this.cutOff.signal;
+            await patiently(stop, () => runOperation(this.parts, id, job.id, stop), GO_ON_MS);
           } finally {
             this.runningJobs.delete(job.id);
           }

@@ -63,6 +63,7 @@ export const restoreSaysTrue: Invariant = async ({ wish, row, world: { ground } 
   const [{ epoch } = { epoch: '' }] = wish.snapshots;
   const root = await ground.root(wish.place);
   if (row.status === 'SUCCEEDED') {
+    if (ground.restores(wish.place) === wish.restoresBefore) return 'the engine did not restore it';
     const runs = await ground.isRunning(wish.place);
     if (runs !== (wish.place.running || wish.memory))
       return `the instance ${runs ? 'runs' : 'does not run'} after a restore`;

@@ -1,4 +1,6 @@
 /** A worker without a queue: a database and a local engine, and operations that are run when a test says so. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/db/data-source';
@@ -12,7 +14,7 @@ import { Snapshot } from '../../src/entities/snapshot';
 import { accept, beginStep, claim } from '../../src/services/operations';
 import { databaseTime, recordLook, type Look } from '../../src/worker/observation';
 import { runOperation, type Parts } from '../../src/worker/run';
-import { createDatabase } from './database';
+import { createDatabase, type TestDatabase } from './database';
 import type { At } from './engine-contract';
 import { localUnderTest, signal, type LocalUnderTest } from './local-engine';
 
@@ -25,6 +27,7 @@ export class WorkerBench {
     readonly local: LocalUnderTest,
     readonly parts: Parts,
     private readonly engineId: string,
+    private readonly database: TestDatabase,
     private readonly drop: () => Promise<void>,
   ) {}
 
@@ -38,7 +41,7 @@ export class WorkerBench {
       [engineId],
     );
     const parts = { db, engine: local.engine, log: () => undefined };
-    const bench = new WorkerBench(db, local, parts, engineId, async () => {
+    const bench = new WorkerBench(db, local, parts, engineId, database, async () => {
       await db.destroy();
       await database.drop();
       await local.close();
@@ -49,6 +52,23 @@ export class WorkerBench {
 
   close(): Promise<void> {
     return this.drop();
+  }
+
+  /** Ends every connection and lets no new one in; gives when it does again. */
+  async shutDatabase(ms: number): Promise<{ over: Promise<void> }> {
+    const owner = new Client({ connectionString: this.database.migrationUrl });
+    await owner.connect();
+    const limit = (count: number) =>
+      owner.query(`alter database ${owner.database ?? ''} with connection limit ${count}`);
+    await limit(0);
+    const ends = `select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and usename = current_user order by pid = pg_backend_pid()`;
+    await this.db.query(ends).catch(() => undefined); // it ends itself last
+    const over = sleep(ms).then(async () => {
+      await limit(-1);
+      await owner.end();
+    });
+    return { over };
   }
 
   async beginLook(): Promise<{ look: Look; seen: InstanceFacts[] }> {

@@ -42,10 +42,10 @@ async function criu(round: Round): Promise<void> {
   const step = random.pick(['dump', 'restore', 'slow'] as const);
   const mend = step === 'slow' ? await testbed.criu('delay', '3') : await testbed.criu('fail', step);
   try {
+    await round.submit(wishes);
     if (wishes.some(({ memory, kind }) => memory && (step === 'slow' || (step === 'dump') === (kind === 'create')))) {
       round.struck(step === 'slow' ? 'CRIU slow' : `CRIU fails to ${step}`);
     }
-    await round.submit(wishes);
     await round.before(() => false, 30_000);
   } finally {
     await mend();
@@ -62,8 +62,8 @@ async function full(round: Round): Promise<void> {
   const file = join(testbed.pool('tiny'), 'filler');
   try {
     spawnSync('dd', ['if=/dev/zero', `of=${file}`, 'bs=1M', 'conv=fsync'], { stdio: 'ignore' });
-    round.struck('pool full');
     await round.submit(wishes);
+    round.struck('pool full');
     await round.before(() => false, 30_000);
   } finally {
     await rm(file, { force: true });
