@@ -8,7 +8,7 @@ import { placesAtWork } from '../src/engine/incus-events';
 import { instanceFacts, serverFacts } from '../src/engine/incus-facts';
 import { OperationKind } from '../src/entities/enums';
 import { SnapshotDeletion } from '../src/services/snapshot-deletion';
-import { databaseTime, recordLook } from '../src/worker/observation';
+import { databaseTime, recordAbsences, recordLook } from '../src/worker/observation';
 import { Observer } from '../src/worker/observer';
 import { runOperation } from '../src/worker/run';
 import { cache, db, signal, web } from './support/local-engine';
@@ -185,4 +185,46 @@ describe('what others were taking when the engine went down', () => {
     await until(async () => !(await rows()).includes('theirs CREATING EXTERNAL'));
     expect(await rows()).toEqual(['theirs ERROR EXTERNAL']);
   });
+
+  test('is suspect also when the last look everywhere was long ago, as long as somebody was observing', async () => {
+    daemon = '1';
+    await start();
+    await until(async () => (await stored()) === '1');
+    await bench.db.query(`update engines set observed_at = now() - interval '50 minutes'`);
+    await bench.local.makeSnapshotDirectly(cache, 'theirs');
+    daemon = '2';
+    observer.engineChanged();
+    await until(async () => (await rows()).length > 0);
+    expect(await rows()).toEqual(['theirs ERROR EXTERNAL']);
+  });
+});
+
+test('what others were taking is suspect when it was out of sight in between', async () => {
+  const { look } = await bench.beginLook();
+  await bench.local.makeSnapshotDirectly(cache, 'theirs');
+  const shown = await bench.beginLook();
+  const atWork = new Set(['default/cache-1']);
+  await inTransaction(bench.db, (tx) => recordLook(tx, { ...shown.look, atWork }, shown.seen));
+  expect(await rows()).toEqual(['theirs CREATING EXTERNAL']);
+  await inTransaction(bench.db, async (tx) => recordAbsences(tx, { ...look, at: await databaseTime(tx) }));
+  expect(await rows()).toEqual(['theirs MISSING EXTERNAL']);
+  await bench.look();
+  expect(await rows()).toEqual(['theirs ERROR EXTERNAL']);
+});
+
+test('a restore that follows another at once is not taken for done, also when the engine was away in between', async () => {
+  const id = await bench.taken(cache, 'twice');
+  const wish = async () => {
+    const { generation: generationBefore } = await bench.instance(cache);
+    return bench.wish(OperationKind.SNAPSHOT_RESTORE, id, { generationBefore });
+  };
+  const { engine } = bench.local;
+  let looks = 0;
+  const first = await run(await wish(), {
+    findInstance: (...args: Parameters<Engine['findInstance']>) =>
+      (looks += 1) > 3 ? no('UNAVAILABLE')() : engine.findInstance(...args),
+  });
+  expect(first).toMatchObject({ status: 'SUCCEEDED' });
+  expect(looks).toBe(4);
+  expect(await bench.run(await wish())).toMatchObject({ status: 'SUCCEEDED' });
 });
