@@ -2,7 +2,7 @@
 import { Client } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { inTransaction } from '../src/db/transaction';
-import { EngineError, type Engine } from '../src/engine/engine';
+import { ANYWHERE, EngineError, type Engine } from '../src/engine/engine';
 import { failure } from '../src/engine/incus-errors';
 import { placesAtWork } from '../src/engine/incus-events';
 import { instanceFacts, serverFacts } from '../src/engine/incus-facts';
@@ -227,4 +227,15 @@ test('a restore that follows another at once is not taken for done, also when th
   expect(first).toMatchObject({ status: 'SUCCEEDED' });
   expect(looks).toBe(4);
   expect(await bench.run(await wish())).toMatchObject({ status: 'SUCCEEDED' });
+});
+
+test('what the engine takes by its own schedule is being taken until the schedule is through', async () => {
+  await bench.local.makeSnapshotDirectly(cache, 'scheduled');
+  const { look, seen } = await bench.beginLook();
+  const atWork = new Set([ANYWHERE]);
+  const again = await inTransaction(bench.db, (tx) => recordLook(tx, { ...look, atWork }, seen));
+  expect(await rows()).toEqual(['scheduled CREATING EXTERNAL']);
+  expect(again.map(({ name }) => name)).toEqual(['cache-1']);
+  await bench.look();
+  expect(await rows()).toEqual(['scheduled AVAILABLE EXTERNAL']);
 });
