@@ -132,6 +132,9 @@ describe('what others were taking when the engine went down', () => {
     const engine = engineWith({
       describe: async () => ({ ...(await bench.local.engine.describe(signal())), run: daemon }),
       atWork: () => Promise.resolve(new Set(atWork)),
+      // What happens is seen when a test says so, not by a hint that comes before it.
+      watch: (_: unknown, until: AbortSignal) =>
+        new Promise<void>((end) => until.addEventListener('abort', () => end())),
     });
     const parts = { ...bench.parts, engine };
     observer = new Observer(parts, {
