@@ -52,7 +52,7 @@ export async function startServer(
     routerOptions: { ignoreTrailingSlash: true },
   });
   const streams = new Streams(schema, shared, options.report, pressure);
-  const open = new OpenRequests(server, streams);
+  const open = new OpenRequests(server, streams, pressure);
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
   server.setErrorHandler(graphqlShaped(options.report));
   await server.register(helmet, { contentSecurityPolicy: false });

@@ -2,13 +2,13 @@
 import { Client } from 'pg';
 import { v7 as uuidv7 } from 'uuid';
 import { inTransaction } from '../src/db/transaction';
-import { EngineError, type Engine } from '../src/engine/engine';
+import { ANYWHERE, EngineError, type Engine } from '../src/engine/engine';
 import { failure } from '../src/engine/incus-errors';
 import { placesAtWork } from '../src/engine/incus-events';
 import { instanceFacts, serverFacts } from '../src/engine/incus-facts';
 import { OperationKind } from '../src/entities/enums';
 import { SnapshotDeletion } from '../src/services/snapshot-deletion';
-import { databaseTime, recordLook } from '../src/worker/observation';
+import { databaseTime, recordAbsences, recordLook } from '../src/worker/observation';
 import { Observer } from '../src/worker/observer';
 import { runOperation } from '../src/worker/run';
 import { cache, db, signal, web } from './support/local-engine';
@@ -132,6 +132,9 @@ describe('what others were taking when the engine went down', () => {
     const engine = engineWith({
       describe: async () => ({ ...(await bench.local.engine.describe(signal())), run: daemon }),
       atWork: () => Promise.resolve(new Set(atWork)),
+      // What happens is seen when a test says so, not by a hint that comes before it.
+      watch: (_: unknown, until: AbortSignal) =>
+        new Promise<void>((end) => until.addEventListener('abort', () => end())),
     });
     const parts = { ...bench.parts, engine };
     observer = new Observer(parts, {
@@ -185,4 +188,57 @@ describe('what others were taking when the engine went down', () => {
     await until(async () => !(await rows()).includes('theirs CREATING EXTERNAL'));
     expect(await rows()).toEqual(['theirs ERROR EXTERNAL']);
   });
+
+  test('is suspect also when the last look everywhere was long ago, as long as somebody was observing', async () => {
+    daemon = '1';
+    await start();
+    await until(async () => (await stored()) === '1');
+    await bench.db.query(`update engines set observed_at = now() - interval '50 minutes'`);
+    await bench.local.makeSnapshotDirectly(cache, 'theirs');
+    daemon = '2';
+    observer.engineChanged();
+    await until(async () => (await rows()).length > 0);
+    expect(await rows()).toEqual(['theirs ERROR EXTERNAL']);
+  });
+});
+
+test('what others were taking is suspect when it was out of sight in between', async () => {
+  const { look } = await bench.beginLook();
+  await bench.local.makeSnapshotDirectly(cache, 'theirs');
+  const shown = await bench.beginLook();
+  const atWork = new Set(['default/cache-1']);
+  await inTransaction(bench.db, (tx) => recordLook(tx, { ...shown.look, atWork }, shown.seen));
+  expect(await rows()).toEqual(['theirs CREATING EXTERNAL']);
+  await inTransaction(bench.db, async (tx) => recordAbsences(tx, { ...look, at: await databaseTime(tx) }));
+  expect(await rows()).toEqual(['theirs MISSING EXTERNAL']);
+  await bench.look();
+  expect(await rows()).toEqual(['theirs ERROR EXTERNAL']);
+});
+
+test('a restore that follows another at once is not taken for done, also when the engine was away in between', async () => {
+  const id = await bench.taken(cache, 'twice');
+  const wish = async () => {
+    const { generation: generationBefore } = await bench.instance(cache);
+    return bench.wish(OperationKind.SNAPSHOT_RESTORE, id, { generationBefore });
+  };
+  const { engine } = bench.local;
+  let looks = 0;
+  const first = await run(await wish(), {
+    findInstance: (...args: Parameters<Engine['findInstance']>) =>
+      (looks += 1) > 3 ? no('UNAVAILABLE')() : engine.findInstance(...args),
+  });
+  expect(first).toMatchObject({ status: 'SUCCEEDED' });
+  expect(looks).toBe(4);
+  expect(await bench.run(await wish())).toMatchObject({ status: 'SUCCEEDED' });
+});
+
+test('what the engine takes by its own schedule is being taken until the schedule is through', async () => {
+  await bench.local.makeSnapshotDirectly(cache, 'scheduled');
+  const { look, seen } = await bench.beginLook();
+  const atWork = new Set([ANYWHERE]);
+  const again = await inTransaction(bench.db, (tx) => recordLook(tx, { ...look, atWork }, seen));
+  expect(await rows()).toEqual(['scheduled CREATING EXTERNAL']);
+  expect(again.map(({ name }) => name)).toEqual(['cache-1']);
+  await bench.look();
+  expect(await rows()).toEqual(['scheduled AVAILABLE EXTERNAL']);
 });

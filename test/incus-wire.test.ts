@@ -155,6 +155,12 @@ describe('writing and waiting', () => {
       .on(WAIT, op('Success'));
     fake.on(/^GET \/1\.0\/operations\?/, sync(200, { metadata: { ...others, pending: [taking('web-1', 'Pending')] } }));
     expect(await codeOf(write())).toBe('BUSY');
+    // By its own schedule the engine takes and deletes snapshots of whichever instances in one operation that names none.
+    for (const scheduled of ['Snapshotting instance', 'Cleaning up expired instance snapshots']) {
+      const running = [{ status: 'Running', description: scheduled, resources: null }];
+      fake.on(/^GET \/1\.0\/operations\?/, sync(200, { metadata: { ...others, running } }));
+      expect(await codeOf(write())).toBe('BUSY');
+    }
     expect(fake.asked.some((call) => wish.test(call))).toBe(false);
 
     fake.on(/^GET \/1\.0\/operations\?/, sync(200, { metadata: others }));

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { WebSocketServer } from 'ws';
+import type { Pressure } from './pressure';
 import type { Streams } from './streams';
 
 /** What is not answered so long after connections are refused is cut off … */
@@ -17,6 +18,7 @@ export class OpenRequests {
   constructor(
     private readonly server: FastifyInstance,
     private readonly streams: Streams,
+    private readonly pressure: Pressure,
   ) {
     server.addHook('onRequest', (_request, reply, next) => {
       this.open.add(reply);
@@ -48,6 +50,8 @@ export class OpenRequests {
   }
 
   private isAwaited(): boolean {
-    return this.streams.isAwaited() || [...this.open].some(({ request }) => !this.streams.isEndless(request));
+    // Who stands in line has not been given to the framework yet, and has asked all the same.
+    if (this.pressure.hasLine() || this.streams.isAwaited()) return true;
+    return [...this.open].some(({ request }) => !this.streams.isEndless(request));
   }
 }

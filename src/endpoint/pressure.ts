@@ -69,6 +69,11 @@ export class Pressure {
     return { loopMs, waitMs: first ? Math.max(now - first.since, this.line.length * this.paceMs) : 0 };
   }
 
+  /** Whether somebody waits for their turn. */
+  hasLine(): boolean {
+    return this.line.length > 0;
+  }
+
   /** Calls `decide` with null when it is the request's turn, or with what to answer instead. */
   turn(decide: Decide): void {
     const now = performance.now();

@@ -83,6 +83,12 @@ const cutOff = (): OperationError => ({
   correlationId: uuidv7(),
 });
 
+const outOfSight = (): OperationError => ({
+  ...cutOff(),
+  message:
+    'It was out of sight while it was being taken outside of here: it may be incomplete, so it cannot be restored.',
+});
+
 /** The instance as a worker sees it at the end of its work: status and configuration may be others than before. */
 export async function recordInstance(tx: EntityManager, instance: Instance, facts: InstanceFacts): Promise<void> {
   const at = await databaseTime(tx);
@@ -93,7 +99,7 @@ export async function recordInstance(tx: EntityManager, instance: Instance, fact
 
 /** After a whole look: what it did not show is no longer on the engine. Its rows stay, and say so. */
 export async function recordAbsences(tx: EntityManager, look: Pick<Look, 'engineId' | 'at'>): Promise<void> {
-  await tx.query(ABSENT, [look.engineId, look.at]);
+  await tx.query(ABSENT, [look.engineId, look.at, JSON.stringify(outOfSight())]);
 }
 
 /** All times that are compared are the database's: processes may live on machines whose clocks differ. */
@@ -147,8 +153,8 @@ async function writeSnapshots(
   const judged = (those: { instanceId: string }[]) =>
     JSON.stringify(those.map((each) => ({ ...each, ...foundAs.get(each.instanceId) })));
   // Names are given up before they are taken again: the unique index holds for each row by itself, and leaves MISSING out.
-  const givesUpName = [...changes.missing, ...changes.renamed];
-  if (givesUpName.length > 0) await tx.query(MISSING, [givesUpName]);
+  if (changes.missing.length > 0) await tx.query(MISSING, [changes.missing, JSON.stringify(outOfSight())]);
+  if (changes.renamed.length > 0) await tx.query(GIVE_UP_NAME, [changes.renamed]);
   if (changes.seen.length > 0) await tx.query(SEEN, [judged(changes.seen), at]);
   if (changes.found.length > 0) await tx.query(FOUND, [judged(changes.found), at]);
 }
@@ -174,7 +180,13 @@ const TAKEN_BY_OTHERS = `
 select distinct i.uid from instances i join snapshots s on s.instance_id = i.id
 where i.id = any($1) and s.status = 'CREATING'`;
 
-const MISSING = `update snapshots set status = 'MISSING' where id = any($1)`;
+/** What nobody saw made whole is suspect should it come back. */
+const GOES_MISSING = (error: string) =>
+  `status = 'MISSING', error = case status when 'CREATING' then ${error}::jsonb else error end`;
+
+const GIVE_UP_NAME = `update snapshots set status = 'MISSING' where id = any($1)`;
+
+const MISSING = `update snapshots set ${GOES_MISSING('$2')} where id = any($1)`;
 
 /**
  * A MISSING one that is back is again what it was: good, or suspect when it carries an error. One that somebody else was
@@ -202,4 +214,4 @@ with gone as (
     and not exists (select from operations o where o.instance_id = i.id and o.status in ('QUEUED', 'RUNNING'))
   returning id
 )
-update snapshots set status = 'MISSING' where instance_id in (select id from gone) and status <> 'MISSING'`;
+update snapshots set ${GOES_MISSING('$3')} where instance_id in (select id from gone) and status <> 'MISSING'`;

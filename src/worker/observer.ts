@@ -216,7 +216,9 @@ export class Observer {
     const values = [uuidv7(), KINDS[kind], name, version, capabilities, at, run];
     const [row] = await db.query<{ id: string; restarted: boolean }[]>(NOTE_ENGINE, values);
     this.run = run;
-    this.engine = { engineId: row?.id ?? '', restarted: row?.restarted === true && run !== this.judgedRun };
+    // Whoever has observed all the time knows by themselves; the row is for those who were absent.
+    const restarted = run !== this.judgedRun && (this.judgedRun !== null || row?.restarted === true);
+    this.engine = { engineId: row?.id ?? '', restarted };
     await this.noteAvailability();
     return { ...this.engine, at };
   }

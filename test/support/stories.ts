@@ -54,7 +54,7 @@ export async function ask(client: TestClient, mutation: Mutation, input: object)
 /** Withdraws an operation, and gives the payload. */
 export async function cancel(client: TestClient, operationId: string): Promise<any> {
   const query = `mutation ($input: CancelOperationInput!) { cancelOperation(input: $input) {
-    operation { ${OPERATION} done cancellable waitingReason startedAt finishedAt }
+    operation { ${OPERATION} done cancellable waitingReason createdAt startedAt finishedAt }
     userErrors { code message field remediation } } }`;
   return (await client.query(query, { input: { operationId } })).cancelOperation;
 }

@@ -59,7 +59,11 @@ const isWhole = ({ status }: Snapshot) => status === SnapshotStatus.AVAILABLE ||
 
 /** The snapshot itself is only read by a restore: it stays good however the restore ended. */
 function ended(work: Work, name: string, { verdict, seen, error }: Conclusion<InstanceFacts>): Outcome {
-  const record = (tx: EntityManager) => setStatus(tx, work.operation.snapshotId, 'AVAILABLE');
+  const record = async (tx: EntityManager) => {
+    await setStatus(tx, work.operation.snapshotId, 'AVAILABLE');
+    // By which the next restore is judged, also when the instance cannot be looked at any more in the end.
+    await tx.query('update instances set generation = $2 where id = $1', [work.instance.id, seen.generation]);
+  };
   if (verdict === 'succeeded' && ranBefore(work) === true && seen.status === 'STOPPED') {
     return { error: work.failure(leftStopped(name), { addition: diskOf(work, seen) }), record };
   }
