@@ -1,5 +1,6 @@
 /** What stands between a worker process and its engine: each call ends in time, and none is made while the engine is away. */
 import { Breaker, BREAKER, isUnavailable, type BreakerOptions, type EngineAway } from './breaker';
+import { deadline } from './deadline';
 import {
   EngineError,
   type Engine,
@@ -62,7 +63,7 @@ class Guard implements GuardedEngine {
   }
 
   async *instances(signal: AbortSignal): AsyncGenerator<InstanceFacts> {
-    const whole = AbortSignal.any([signal, AbortSignal.timeout(this.deadlines.listMs)]);
+    const whole = deadline(signal, this.deadlines.listMs);
     const list = new AbortController();
     const items = this.engine.instances(list.signal)[Symbol.asyncIterator]();
     const next = (ending: AbortSignal) => {
@@ -71,11 +72,12 @@ class Guard implements GuardedEngine {
     };
     try {
       for (;;) {
-        const item = await this.look(whole, next, this.deadlines.listMs);
+        const item = await this.look(whole.signal, next, this.deadlines.listMs);
         if (item.done) return;
         yield item.value;
       }
     } finally {
+      whole.clear();
       list.abort();
       // Not waited for: a list that hangs ends only after the answer it hangs at.
       void items.return?.().catch(() => undefined);

@@ -4,6 +4,7 @@ import StreamJson from 'stream-json';
 import Pick from 'stream-json/filters/Pick';
 import StreamArray from 'stream-json/streamers/StreamArray';
 import type { Dispatcher } from 'undici';
+import { deadline } from './deadline';
 import { EngineError, type Started } from './engine';
 import { ConnectFailed, type Endpoint } from './incus-connect';
 import { failure, isLostOnTheWay, refusal, unavailable, unknownOutcome, type Act } from './incus-errors';
@@ -148,9 +149,9 @@ export class IncusClient {
     path: string,
     signal: AbortSignal,
   ): Promise<'done' | 'running' | 'forgotten' | 'doubtful' | Failed> {
-    const slice = AbortSignal.any([signal, AbortSignal.timeout((SLICE_SECONDS + 10) * 1_000)]);
+    const slice = deadline(signal, (SLICE_SECONDS + 10) * 1_000);
     try {
-      const reply = await this.exchange('GET', path, undefined, slice);
+      const reply = await this.exchange('GET', path, undefined, slice.signal);
       if (reply.status === 404) return 'forgotten';
       if (reply.status >= 400) return 'doubtful';
       const { status, err } = wire(reply.metadata);
@@ -159,16 +160,20 @@ export class IncusClient {
       return 'running';
     } catch {
       return 'doubtful';
+    } finally {
+      slice.clear();
     }
   }
 
   private async exchange(method: Method, path: string, body: Write['body'], signal: AbortSignal): Promise<Reply> {
-    const inTime = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
-    const response = await this.send(method, path, body, inTime);
+    const inTime = deadline(signal, ANSWER_MS);
     try {
-      return await readReply(response);
-    } catch (error) {
-      throw method === 'GET' ? unanswered(inTime, error) : unknownOutcome(String(error), error);
+      const response = await this.send(method, path, body, inTime.signal);
+      return await readReply(response).catch((error: unknown) => {
+        throw method === 'GET' ? unanswered(inTime.signal, error) : unknownOutcome(String(error), error);
+      });
+    } finally {
+      inTime.clear();
     }
   }
 

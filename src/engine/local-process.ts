@@ -5,6 +5,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { open } from 'node:fs/promises';
+import { deadline } from './deadline';
 
 /** All that the process has in memory. */
 export interface InstanceMemory {
@@ -122,8 +123,13 @@ export class InstanceProcess {
   }
 
   /** Holds it still and gives its memory out; rejects when it does not answer. It goes on with `thaw`. */
-  freeze(signal: AbortSignal): Promise<InstanceMemory> {
-    return this.ask({ act: 'freeze' }, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]));
+  async freeze(signal: AbortSignal): Promise<InstanceMemory> {
+    const inTime = deadline(signal, ANSWER_LIMIT_MS);
+    try {
+      return await this.ask({ act: 'freeze' }, inTime.signal);
+    } finally {
+      inTime.clear();
+    }
   }
 
   thaw(): void {
