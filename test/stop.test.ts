@@ -15,9 +15,8 @@ async function holdInstances(url: string) {
   await owner.connect();
   await owner.query('begin');
   await owner.query('lock table instances in access exclusive mode');
-  // Reads only: the observer may wait at the same time.
-  const waiting = `select from pg_locks l join pg_stat_activity a using (pid)
-    where not l.granted and l.relation = 'instances'::regclass and a.query like '%from instances t%'`;
+  // Reads only: the observer, which locks rows, may wait at the same time.
+  const waiting = `select from pg_locks where not granted and relation = 'instances'::regclass and mode = 'AccessShareLock'`;
   let released: Promise<void> | undefined;
   return {
     areWaitedFor: (count: number) =>

@@ -9,11 +9,16 @@ import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { MASKED, type Report } from './errors';
 
-/** The longest wait for one's turn: with the work itself it leaves room below a second. */
-const LONGEST_WAIT_MS = 300;
+/**
+ * The longest wait for one's turn. A rush may take a moment to be worked off; when the line has stood for longer than that, there
+ * is more to do than can be done, and who is let in then is to be answered within a second, work included.
+ */
+const LONGEST_WAIT_MS = { rush: 2000, standing: 600 };
 /** How late the event loop may be when a request begins. */
-const LOOP_LATE_MS = 50;
+const LOOP_LATE_MS = 150;
 const LOOK_EVERY_MS = 10;
+/** So many get their turn at each look even when the loop is late: whatever makes it late, the line goes on. */
+const LEAST_TURNS = 2;
 /** How long refusals share an id and a line of the log. */
 const PERIOD_MS = 1000;
 
@@ -37,6 +42,8 @@ export class Pressure {
   /** How long one in the line takes to get its turn, smoothed; as long as nobody had to wait, next to nothing. */
   private paceMs = 0;
   private lastTurnAt = 0;
+  /** Since when somebody has been in the line at every moment. */
+  private standsSince = 0;
   private lateMs = 0;
   private lookDueAt = 0;
   private looking: NodeJS.Timeout | undefined;
@@ -78,9 +85,9 @@ export class Pressure {
   turn(decide: Decide): void {
     const now = performance.now();
     if (this.line.length === 0 && this.isFree(now)) decide(null);
-    else if (this.line.length * this.paceMs > LONGEST_WAIT_MS) decide(this.refuse(now));
+    else if (this.line.length * this.paceMs > this.longestWait(now)) decide(this.refuse(now));
     else {
-      if (this.line.length === 0) this.lastTurnAt = now;
+      if (this.line.length === 0) this.lastTurnAt = this.standsSince = now;
       this.line.push({ since: now, decide });
     }
   }
@@ -89,17 +96,23 @@ export class Pressure {
     return this.pool.waitingCount === 0 && this.delays(now).loopMs < LOOP_LATE_MS;
   }
 
+  private longestWait(now: number): number {
+    return now - this.standsSince > LONGEST_WAIT_MS.rush ? LONGEST_WAIT_MS.standing : LONGEST_WAIT_MS.rush;
+  }
+
   private readonly onRelease = (): void => this.goOn(1);
 
   /** Gives the next ones their turn, and refuses those who have waited too long. */
   private goOn(count: number): void {
     const now = performance.now();
-    for (let first = this.line[0]; first && now - first.since > LONGEST_WAIT_MS; first = this.line[0]) {
+    const longest = this.longestWait(now);
+    for (let first = this.line[0]; first && now - first.since > longest; first = this.line[0]) {
       this.line.shift();
       first.decide(this.refuse(now));
     }
-    for (let n = 0; n < count && this.line.length > 0 && this.isFree(now); n += 1) {
-      this.paceMs = 0.9 * this.paceMs + 0.1 * Math.min(now - this.lastTurnAt, LONGEST_WAIT_MS);
+    const turns = this.isFree(now) ? count : Math.min(count, LEAST_TURNS);
+    for (let n = 0; n < turns && this.line.length > 0 && this.pool.waitingCount === 0; n += 1) {
+      this.paceMs = 0.9 * this.paceMs + 0.1 * Math.min(now - this.lastTurnAt, LONGEST_WAIT_MS.standing);
       this.lastTurnAt = now;
       this.line.shift()?.decide(null);
     }

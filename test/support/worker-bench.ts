@@ -61,9 +61,10 @@ export class WorkerBench {
     const limit = (count: number) =>
       owner.query(`alter database ${owner.database ?? ''} with connection limit ${count}`);
     await limit(0);
+    const { rows } = await owner.query<{ pid: number }>('select pg_backend_pid() as pid');
     const ends = `select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and usename = current_user order by pid = pg_backend_pid()`;
-    await this.db.query(ends).catch(() => undefined); // it ends itself last
+      where datname = current_database() and usename = current_user and pid <> $1 order by pid = pg_backend_pid()`;
+    await this.db.query(ends, [rows[0]?.pid]).catch(() => undefined); // it ends itself last
     const over = sleep(ms).then(async () => {
       await limit(-1);
       await owner.end();
