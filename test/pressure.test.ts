@@ -72,18 +72,15 @@ describe.each([
   test('a request is refused with a code, an id and when to try again, and health is not', async () => {
     const before = await metric('keyframe_requests_refused_total');
     await overload();
-    const refused = await until(
-      async () => {
-        const answer = await Promise.race([
-          fetch(`${app.url}/graphql?query=%7BapiInfo%7Bversion%7D%7D`, {
-            headers: { 'apollo-require-preflight': '1' },
-          }),
-          new Promise<null>((late) => setTimeout(late, 500, null)),
-        ]);
-        return answer?.status === 503 && answer;
-      },
-      10_000,
-      'a refusal',
+    const ask = () =>
+      fetch(`${app.url}/graphql?query=%7BapiInfo%7Bversion%7D%7D`, { headers: { 'apollo-require-preflight': '1' } });
+    const answers = Array.from({ length: 60 }, ask);
+    const refused = await Promise.any(
+      answers.map(async (answer) => {
+        const response = await answer;
+        if (response.status !== 503) throw new Error('it was answered');
+        return response;
+      }),
     );
     expect(refused.headers.get('retry-after')).toBe('1');
     expect(refused.headers.get('content-type')).toBe('application/json; charset=utf-8');
@@ -104,6 +101,8 @@ describe.each([
     expect(line.refused).toBeGreaterThan(0);
     expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
     expect(await metric('keyframe_requests_refused_total')).toBeGreaterThan(before);
+    for (const step of undo.splice(0)) await step();
+    await Promise.all(answers); // each of them is answered, one way or the other
   });
 });
 
