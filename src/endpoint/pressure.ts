@@ -42,8 +42,9 @@ export class Pressure {
   /** How long one in the line takes to get its turn, smoothed; as long as nobody had to wait, next to nothing. */
   private paceMs = 0;
   private lastTurnAt = 0;
-  /** Since when somebody has been in the line at every moment. */
+  /** Since when somebody has been in the line at every moment; that all were refused does not make it move. */
   private standsSince = 0;
+  private isStuck = false;
   private lateMs = 0;
   private lookDueAt = 0;
   private looking: NodeJS.Timeout | undefined;
@@ -84,10 +85,13 @@ export class Pressure {
   /** Calls `decide` with null when it is the request's turn, or with what to answer instead. */
   turn(decide: Decide): void {
     const now = performance.now();
-    if (this.line.length === 0 && this.isFree(now)) decide(null);
-    else if (this.line.length * this.paceMs > this.longestWait(now)) decide(this.refuse(now));
+    if (this.line.length === 0 && this.isFree(now)) {
+      this.isStuck = false;
+      decide(null);
+    } else if (this.line.length * this.paceMs > this.longestWait(now)) decide(this.refuse(now));
     else {
-      if (this.line.length === 0) this.lastTurnAt = this.standsSince = now;
+      if (this.line.length === 0) this.lastTurnAt = now;
+      if (this.line.length === 0 && !this.isStuck) this.standsSince = now;
       this.line.push({ since: now, decide });
     }
   }
@@ -115,6 +119,7 @@ export class Pressure {
       this.paceMs = 0.9 * this.paceMs + 0.1 * Math.min(now - this.lastTurnAt, LONGEST_WAIT_MS.standing);
       this.lastTurnAt = now;
       this.line.shift()?.decide(null);
+      if (this.line.length === 0) this.isStuck = false;
     }
     // What was true of the last rush says nothing of the next.
     if (this.line.length === 0) this.paceMs = 0;
@@ -135,6 +140,7 @@ export class Pressure {
   private refuse(now: number): Refusal {
     this.period ??= this.newPeriod(now);
     this.refused += 1;
+    this.isStuck = true;
     return this.period;
   }
 
