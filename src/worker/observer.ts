@@ -4,13 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { v7 as uuidv7 } from 'uuid';
 import { inTransaction } from '../db/transaction';
-import type { EngineKind as KindOfEngine, Hint, InstanceFacts } from '../engine/engine';
-import { EngineKind } from '../entities/enums';
+import type { Hint, InstanceFacts } from '../engine/engine';
 import { forgetOldEvents } from '../read/event-log';
 import { forgetOldKeys } from '../services/idempotency';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
+import { noteAway, noteEngine, noteRun } from './engine-row';
+import { EngineRuns } from './engine-runs';
 import { databaseTime, recordAbsences, recordLook, type Look } from './observation';
 import type { Parts } from './run';
 
@@ -39,11 +39,7 @@ export class Observer {
   private wake: () => void = () => undefined;
   private running: Promise<void> = Promise.resolve();
   private engine: Pick<Look, 'engineId' | 'restarted'> = { engineId: '', restarted: false };
-  /** The daemon's run as last seen, and the one in which everything was looked at once … */
-  private run: string | null = null;
-  private judgedRun: string | null = null;
-  /** … but for these instances, by uid: work on them was under way. */
-  private readonly unjudged = new Set<string>();
+  private readonly runs = new EngineRuns();
   private failures = 0;
   private observing = false;
   private noted: Promise<unknown> = Promise.resolve();
@@ -95,8 +91,7 @@ export class Observer {
 
   private async observe(signal: AbortSignal): Promise<void> {
     this.lookEverywhere = true;
-    this.judgedRun = null; // somebody else may have observed meanwhile
-    this.unjudged.clear();
+    this.runs.forget();
     this.observing = true;
     signal.addEventListener('abort', () => this.wake());
     const watching = this.watch(signal);
@@ -149,11 +144,11 @@ export class Observer {
     const { db, engine } = this.parts;
     const batch: InstanceFacts[] = [];
     let look: Omit<Look, 'atWork'> | undefined;
-    const gone = new Set(this.unjudged);
+    const there = new Set<string>();
     try {
       look = await this.beginLook(signal);
       for await (const facts of engine.instances(signal)) {
-        gone.delete(facts.uid);
+        there.add(facts.uid);
         if (batch.push(facts) >= BATCH) await this.record(look, batch.splice(0), signal);
       }
     } finally {
@@ -161,16 +156,14 @@ export class Observer {
       if (look) await this.record(look, batch, signal);
     }
     await inTransaction(db, (tx) => recordAbsences(tx, look));
-    for (const uid of gone) this.unjudged.delete(uid);
     this.engine = { ...look, restarted: false };
-    this.judgedRun = this.run;
-    // Only now nothing of what it went down over has gone unseen, whoever observes next.
-    if (this.unjudged.size === 0) await db.query('update engines set run = $1', [this.run]);
+    const done = this.runs.end(there);
+    if (done) await noteRun(db, done.judged);
   }
 
   /** Whether the failure of the last look was that of a daemon which is another one by now: then one instance is not enough. */
   private async mayHaveRestarted(signal: AbortSignal): Promise<boolean> {
-    return this.failures > 0 && (await this.parts.engine.describe(signal)).run !== this.run;
+    return this.failures > 0 && this.runs.isAnother((await this.parts.engine.describe(signal)).run);
   }
 
   private async lookAtHinted(signal: AbortSignal): Promise<void> {
@@ -196,39 +189,30 @@ export class Observer {
     // Asked after the instances were shown: what ended in between is whole.
     const atWork = await this.parts.engine.atWork(signal);
     for (const restarted of [true, false]) {
-      const those = seen.filter(({ uid }) => (look.restarted || this.unjudged.has(uid)) === restarted);
+      const those = seen.filter(({ uid }) => (look.restarted || this.runs.isLeft(uid)) === restarted);
       if (those.length === 0) continue;
       const again = await inTransaction(this.parts.db, (tx) => recordLook(tx, { ...look, atWork, restarted }, those));
-      for (const { uid } of those) this.unjudged.delete(uid);
-      for (const { uid, project, name } of again) {
-        // Whoever is at work there now was not when the daemon went down: that is judged when it can be seen.
-        if (restarted) this.unjudged.add(uid);
-        this.again({ project, name });
-      }
+      for (const { project, name } of again) this.again({ project, name });
+      // Whoever is at work there now was not when the daemon went down: that is judged when it can be seen.
+      const uids = (of: InstanceFacts[]) => of.map(({ uid }) => uid);
+      this.runs.saw(uids(those), restarted ? uids(again) : []);
     }
   }
 
   /** Notes that the engine answers, and what it is. */
   private async beginLook(signal: AbortSignal): Promise<Omit<Look, 'atWork'>> {
     const { db, engine } = this.parts;
-    const { kind, name, version, capabilities, run } = await engine.describe(signal);
+    const facts = await engine.describe(signal);
     const at = await databaseTime(db);
-    const values = [uuidv7(), KINDS[kind], name, version, capabilities, at, run];
-    const [row] = await db.query<{ id: string; restarted: boolean }[]>(NOTE_ENGINE, values);
-    this.run = run;
-    // Whoever has observed all the time knows by themselves; the row is for those who were absent.
-    const restarted = run !== this.judgedRun && (this.judgedRun !== null || row?.restarted === true);
-    this.engine = { engineId: row?.id ?? '', restarted };
+    const { id, restarted } = await noteEngine(db, facts, at);
+    this.engine = { engineId: id, restarted: this.runs.begin(facts.run, restarted) };
     await this.noteAvailability();
     return { ...this.engine, at };
   }
 
   /** One write after the other, each of what is true when it is made: the last one is right, whatever changed meanwhile. */
   private noteAvailability(): Promise<unknown> {
-    const write = async () => {
-      const since = this.options.awaySince();
-      await this.parts.db.query(NOTE_AVAILABILITY, [since && (Date.now() - since.getTime()) / 1000]);
-    };
+    const write = () => noteAway(this.parts.db, this.options.awaySince());
     this.noted = this.noted.then(write).catch((error: unknown) => {
       // The next look notes it again.
       this.parts.log('warn', { err: error }, 'whether the engine answers could not be noted');
@@ -270,35 +254,6 @@ export class Observer {
     await pause(SETTLE_MS, signal);
   }
 }
-
-const KINDS: Record<KindOfEngine, EngineKind> = {
-  incus: EngineKind.INCUS,
-  lxd: EngineKind.LXD,
-  local: EngineKind.LOCAL,
-};
-
-/**
- * One engine per deployment: its row is the one there is. That its daemon is another tells something only when it went down
- * soon after the last look: what was taken in a longer absence of ours was most likely taken well.
- */
-const NOTE_ENGINE = `
-with before as (
-  select coalesce(run <> $7 and coalesce(unavailable_since, now()) - observed_at < interval '5 minutes', false) as restarted
-  from engines
-), known as (
-  update engines set kind = $2, name = $3, version = $4, capabilities = $5, observed_at = $6
-  returning id
-), made as (
-  insert into engines (id, kind, name, version, capabilities, observed_at)
-  select $1, $2, $3, $4, $5, $6 where not exists (select from known) returning id
-)
-select id, restarted from known, before union all select id, false from made`;
-
-/** By the database's clock, and since when the first process saw it. */
-const NOTE_AVAILABILITY = `
-update engines set unavailable_since = case
-  when $1::float8 is not null then coalesce(unavailable_since, now() - $1 * interval '1 second') end
-where (unavailable_since is null) = ($1::float8 is not null)`;
 
 const ANOTHER_THERE = `
 select from instances where engine_id = $1 and project = $2 and name = $3 and uid <> $4 and status <> 'DELETED'`;

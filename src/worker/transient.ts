@@ -25,9 +25,3 @@ export class NotStarted extends Error {
     this.name = 'NotStarted';
   }
 }
-
-/** Ends this attempt when the error of an act is no answer yet; lets a considered refusal go on. */
-export function throwIfOpen(error: unknown, attempts: number): void {
-  if (!(error instanceof EngineError) || !isTransient(error, attempts)) return;
-  throw error.code === 'OUTCOME_UNKNOWN' ? error : new NotStarted(error);
-}
