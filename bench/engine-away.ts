@@ -1,15 +1,13 @@
 // The engine is away while work for it is accepted: the real program as a process of its own, a fake engine behind a proxy.
-// `node -r @swc-node/register bench/engine-away.ts [INSTANCES] [SECONDS]`, after `npm run build`.
+// `node -r @swc-node/register bench/engine-away.ts [INSTANCES] [SECONDS]`.
 import 'reflect-metadata';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { createDataSource } from '../src/db/data-source';
 import { proxyTo } from '../test/support/engine-proxy';
 import { openFleet } from '../test/support/incus-fleet';
 import { until } from '../test/support/until';
-import { median, onPostgres, operatorToken, post, quantile } from './support';
+import { median, onPostgres, operatorToken, post, quantile, startProcess } from './support';
 
 const INSTANCES = Number(process.argv[2] ?? 200);
 const SECONDS = Number(process.argv[3] ?? 60);
@@ -45,26 +43,11 @@ function readSteadily(url: string, token: string) {
 const words = (name: string, latencies: number[]) =>
   `reads ${name}: ${latencies.length}, p50 ${median(latencies).toFixed(1)} ms, p99 ${quantile(latencies, 0.99).toFixed(1)} ms`;
 
-async function startProgram(env: Record<string, string>) {
-  const child = spawn(process.execPath, ['dist/main.js', '--role', 'all'], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-  const url = await until(() => /^Ready at (\S+)\/graphql$/m.exec(output)?.[1], 60_000, 'the program to be ready');
-  const stop = async () => {
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-  };
-  return { url, stop };
-}
-
 async function main(): Promise<void> {
   await onPostgres(async ({ postgres, env }) => {
     const fleet = await openFleet(INSTANCES, ACT_MS);
     const proxy = await proxyTo(fleet.fake.socket);
-    const program = await startProgram({ ...env, INCUS_SOCKET: proxy.socket });
+    const program = await startProcess({ ...env, INCUS_SOCKET: proxy.socket }, 'all');
     const db = await createDataSource(postgres.url, 2).initialize();
     try {
       const token = await operatorToken({ url: program.url, db });
@@ -117,7 +100,7 @@ async function main(): Promise<void> {
       );
     } finally {
       await db.destroy();
-      await program.stop();
+      await program.end('SIGINT');
       await proxy.close();
       await fleet.close();
     }

@@ -8,7 +8,7 @@ import { Tokens } from '../src/auth/tokens';
 import { Role } from '../src/entities/enums';
 import { toGlobalId } from '../src/resolvers/global-id';
 import { graphqlRequest, Histogram, Load } from './http-load';
-import { insertInstances, median, onPostgres, operatorToken, startProcess, timed } from './support';
+import { insertInstances, median, onPostgres, firstOperator, startProcess, timed } from './support';
 
 const SECONDS = Number(process.argv[2] ?? 600);
 const TIMES = Number(process.argv[3] ?? 10);
@@ -150,10 +150,7 @@ function reader(url: URL, token: string, secret: string, id: string): Request {
 }
 
 void onPostgres(async ({ postgres, env, start }) => {
-  await (await start('migrate')).stop();
-  const first = await start('api');
-  const token = await operatorToken(first);
-  await first.stop();
+  const token = await firstOperator(start);
   const pool = new Pool({ connectionString: postgres.url, max: 1 });
   const [instance = ''] = await insertInstances(pool, 50, 25);
   await pool.query('analyze instances, snapshots').finally(() => pool.end());

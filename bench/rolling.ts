@@ -8,7 +8,7 @@ import { Pool } from 'pg';
 import { toGlobalId } from '../src/resolvers/global-id';
 import { openFleet } from '../test/support/incus-fleet';
 import { Histogram } from './http-load';
-import { onPostgres, operatorToken, post, startProcess, type Process } from './support';
+import { onPostgres, firstOperator, post, startProcess, type Process } from './support';
 
 const SECONDS = Number(process.argv[2] ?? 40);
 const READERS = 8;
@@ -161,10 +161,7 @@ function placeOf(cursor: string): string {
 }
 
 void onPostgres(async ({ postgres, env, start }) => {
-  await (await start('migrate')).stop();
-  const first = await start('api');
-  const token = await operatorToken(first);
-  await first.stop();
+  const token = await firstOperator(start);
   const pool = new Pool({ connectionString: postgres.url, max: 1 });
   const fleet = await openFleet(INSTANCES, ACT_MS);
   const withEngine = { ...env, INCUS_SOCKET: fleet.fake.socket };

@@ -73,6 +73,15 @@ export async function operatorToken(app: Pick<App, 'db' | 'url'>): Promise<strin
   return body.data.signIn.accessToken;
 }
 
+/** Migrates, and gives the token of an operator; nothing runs afterwards. */
+export async function firstOperator(start: Bench['start']): Promise<string> {
+  await (await start('migrate')).stop();
+  const first = await start('api');
+  const token = await operatorToken(first);
+  await first.stop();
+  return token;
+}
+
 export async function post(url: string, token: string | null, query: string, variables: object = {}): Promise<any> {
   const response = await fetch(`${url}/graphql`, {
     method: 'POST',

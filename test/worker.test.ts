@@ -4,16 +4,8 @@ import { inTransaction } from '../src/db/transaction';
 import { EngineAway } from '../src/engine/breaker';
 import { EngineError, type Engine } from '../src/engine/engine';
 import { OperationKind } from '../src/entities/enums';
-import {
-  beginStep,
-  claim,
-  ClaimLost,
-  finish,
-  note,
-  release,
-  wakeWaiting,
-  type Claim,
-} from '../src/services/operations';
+import { beginStep, claim, ClaimLost, finish, note, release, type Claim } from '../src/services/operations';
+import { wakeWaiting } from '../src/services/postponement';
 import { recordAbsences, recordLook } from '../src/worker/observation';
 import { runOperation } from '../src/worker/run';
 import { cache, find, signal, web } from './support/local-engine';

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { EngineAway, isUnavailable } from '../engine/breaker';
 import { OperationStatus } from '../entities/enums';
 import type { Operation } from '../entities/operation';
-import { GIVE_UP_AFTER_SECONDS } from '../services/operations';
+import { GIVE_UP_AFTER_SECONDS } from '../services/postponement';
 import { databaseTime } from './observation';
 
 const jittered = (seconds: number) => seconds * (0.75 + Math.random() / 2);

@@ -8,7 +8,7 @@ import { Logger, makeWorkerUtils, run, runMigrations, type Runner, type WorkerEv
 import { Client, Pool } from 'pg';
 import { patiently } from '../db/away';
 import { guarded } from '../engine/guard';
-import { wakeWaiting } from '../services/operations';
+import { wakeWaiting } from '../services/postponement';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
 import { Observer } from './observer';
 import { Recovery } from './recovery';
