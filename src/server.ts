@@ -1,6 +1,7 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import helmet from '@fastify/helmet';
+import type { IncomingMessage } from 'node:http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
@@ -13,6 +14,7 @@ import { toFormatted, type Report } from './endpoint/errors';
 import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { OpenRequests } from './endpoint/open-requests';
+import { originOf } from './endpoint/origin';
 import { Pressure } from './endpoint/pressure';
 import { refuseSocket, sheddingServer } from './endpoint/shed';
 import { Streams } from './endpoint/streams';
@@ -92,7 +94,7 @@ async function serveGraphql(
   await apollo.start();
   const callers = new WeakMap<FastifyRequest, Caller>();
   const context = (request: FastifyRequest) =>
-    Promise.resolve(new Context(shared, callers.get(request) ?? NOBODY, correlationId()));
+    Promise.resolve(new Context(shared, callers.get(request) ?? NOBODY, correlationId(), originOf(request.raw)));
   const overHttp = fastifyApolloHandler(apollo, { context });
   const overSse = streams.sse();
   server.route({
@@ -120,7 +122,7 @@ function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pre
     maxPayload: MAX_BODY_BYTES,
     handleProtocols: (offered) => (offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false),
   });
-  const opened = (webSocket: WebSocket) => {
+  const opened = (webSocket: WebSocket, request: IncomingMessage) => {
     const closed = protocol.opened(
       {
         protocol: webSocket.protocol,
@@ -138,7 +140,7 @@ function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pre
           });
         },
       },
-      { socket: webSocket },
+      { socket: webSocket, origin: originOf(request) },
     );
     webSocket.on('error', () => webSocket.terminate());
     webSocket.once('close', (code, reason) => void closed(code, String(reason)));

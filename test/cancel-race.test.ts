@@ -1,4 +1,5 @@
 /** Somebody withdraws an operation at the moment at which workers take it up: one of them has it, never both. */
+import { session } from '../src/auth/actor';
 import { EngineError } from '../src/engine/engine';
 import { Role, UserStatus } from '../src/entities/enums';
 import { AppError } from '../src/errors';
@@ -17,14 +18,17 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-const actor = { userId: '00000000-0000-7000-8000-000000000000', sessionId: '', role: Role.OPERATIONS, status: UserStatus.ACTIVE }; // prettier-ignore
+const actor = { userId: '00000000-0000-7000-8000-000000000000', credential: session(''), role: Role.OPERATIONS, status: UserStatus.ACTIVE }; // prettier-ignore
 const moment = (ms: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * ms));
 
 /** Whether it was this call that withdrew it; anything but the one refusal fails the test. */
 async function withdraws(operationId: string): Promise<boolean> {
   await moment(8);
   try {
-    const { status } = await operations.cancel({ actor, correlationId: 'race' }, { operationId });
+    const { status } = await operations.cancel(
+      { actor, correlationId: 'race', origin: { address: null, client: null } },
+      { operationId },
+    );
     expect(status).toBe('CANCELLED');
     return true;
   } catch (error) {

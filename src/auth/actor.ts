@@ -5,15 +5,30 @@ import type { Tokens } from './tokens';
 
 export interface Actor {
   userId: string;
-  sessionId: string;
+  credential: Credential;
   role: Role;
   status: UserStatus;
 }
 
-/** What a service is told of a request: who asks, and the id under which the log knows it. */
+/** By what the caller is known: a session, by its access token, or an API token. */
+export interface Credential {
+  kind: 'SESSION' | 'API_TOKEN';
+  id: string;
+  /** Of a token that is good for these instances only; null: all that its owner may see. */
+  instanceIds: readonly string[] | null;
+}
+
+/** From where a request came: the client's address, and the name that its program gives itself. */
+export interface Origin {
+  address: string | null;
+  client: string | null;
+}
+
+/** What a service is told of a request: who asks, from where, and the id under which the log knows it. */
 export interface Request {
   actor: Actor;
   correlationId: string;
+  origin: Origin;
 }
 
 /** Nobody: without a token, or with one that is no good (which public fields ignore and all others refuse). */
@@ -25,29 +40,50 @@ export interface Caller {
 /** Whoever gives no token. */
 export const NOBODY: Caller = { actor: null, badToken: false };
 
+/** Tells whom a token belongs to that is not one of our access tokens; null when it is none that it knows, or no good. */
+export interface Identifier {
+  identify(token: string): Promise<Actor | null>;
+}
+
 export class Actors {
   constructor(
     private readonly db: DataSource,
     private readonly tokens: Tokens,
+    private readonly others: readonly Identifier[] = [],
   ) {}
 
   /** `authorization` is the header's or the connection's "Bearer …". */
   async identify(authorization: string | undefined): Promise<Caller> {
     if (!authorization) return NOBODY;
-    const claims = this.tokens.verifyAccess(/^Bearer (\S+)$/i.exec(authorization)?.[1]);
-    const actor = claims && (await this.current(claims));
-    return { actor: actor ?? null, badToken: !actor };
+    const token = /^Bearer (\S+)$/i.exec(authorization)?.[1];
+    const actor = token ? await this.holderOf(token) : null;
+    return { actor, badToken: !actor };
+  }
+
+  private async holderOf(token: string): Promise<Actor | null> {
+    const claims = this.tokens.verifyAccess(token);
+    if (claims) return this.current({ userId: claims.userId, credential: session(claims.sessionId) });
+    for (const other of this.others) {
+      const actor = await other.identify(token);
+      if (actor) return actor;
+    }
+    return null;
   }
 
   /** The same person as of now: null when the session has ended or the account is locked or removed. */
-  async current(of: { userId: string; sessionId: string }): Promise<Actor | null> {
-    const rows = await this.db.query<Actor[]>(CURRENT, [of.sessionId, of.userId]);
-    return rows[0] ?? null;
+  async current({ userId, credential }: Pick<Actor, 'userId' | 'credential'>): Promise<Actor | null> {
+    const [now] = await this.db.query<Pick<Actor, 'role' | 'status'>[]>(CURRENT, [credential.id, userId]);
+    return now ? { userId, credential, ...now } : null;
   }
 }
 
+/** The credential of whoever has signed in. */
+export function session(id: string): Credential {
+  return { kind: 'SESSION', id, instanceIds: null };
+}
+
 const CURRENT = `
-select u.id as "userId", s.id as "sessionId", u.role, u.status
+select u.role, u.status
 from sessions s join users u on u.id = s.user_id
 where s.id = $1 and s.user_id = $2 and s.ended_at is null and s.expires_at > now()
   and u.removed_at is null and u.status <> 'LOCKED'`;

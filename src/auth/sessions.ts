@@ -7,7 +7,7 @@ import { UserStatus } from '../entities/enums';
 import { Session } from '../entities/session';
 import { User } from '../entities/user';
 import { AppError, UserErrorCode } from '../errors';
-import type { Actor } from './actor';
+import { session, type Actor } from './actor';
 import { hashPassword, judgePassword, passwordFits } from './passwords';
 import type { Tokens } from './tokens';
 
@@ -67,7 +67,7 @@ export class Sessions {
   }
 
   async signOut(actor: Actor): Promise<void> {
-    await this.db.transaction((tx) => end(tx, actor.sessionId));
+    await this.db.transaction((tx) => end(tx, actor.credential.id));
   }
 
   /** Changes the caller's own password, ends their other sessions, and makes an invited account active. */
@@ -87,7 +87,7 @@ export class Sessions {
       await tx.query(CHANGE_PASSWORD, [user.id, passwordHash]);
       await tx.query(`update sessions set ended_at = now() where user_id = $1 and id <> $2 and ended_at is null`, [
         user.id,
-        actor.sessionId,
+        actor.credential.id,
       ]);
       await announce(tx, `user:${user.id}`);
       return tx.findOneByOrFail(User, { id: user.id });
@@ -104,7 +104,7 @@ export class Sessions {
 
   private answer(user: User, sessionId: string, secret: string): SignedIn {
     const { token, expiresAt } = this.tokens.signAccess({ userId: user.id, sessionId }, user.role);
-    const actor = { userId: user.id, sessionId, role: user.role, status: user.status };
+    const actor = { userId: user.id, credential: session(sessionId), role: user.role, status: user.status };
     return { accessToken: token, refreshToken: `${sessionId}.${secret}`, expiresAt, viewer: user, actor };
   }
 }

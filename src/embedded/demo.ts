@@ -7,7 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import type { Actor, Request } from '../auth/actor';
+import { session, type Actor, type Request } from '../auth/actor';
 import { hashPassword } from '../auth/passwords';
 import type { LocalEngine } from '../engine/local';
 import { Role, UserStatus } from '../entities/enums';
@@ -159,12 +159,13 @@ async function facts(engine: LocalEngine, name: string) {
 }
 
 async function requestOf({ db }: DemoParts, email: string): Promise<Request> {
-  const [actor] = await db.query<Actor[]>(
-    `select id as "userId", id as "sessionId", role, status from users where email = $1 and removed_at is null`,
+  const [found] = await db.query<Omit<Actor, 'credential'>[]>(
+    `select id as "userId", role, status from users where email = $1 and removed_at is null`,
     [email],
   );
-  if (!actor) throw new Error(`the demo account ${email} is not there`);
-  return { actor, correlationId: uuidv7() };
+  if (!found) throw new Error(`the demo account ${email} is not there`);
+  const actor = { ...found, credential: session(found.userId) };
+  return { actor, correlationId: uuidv7(), origin: { address: null, client: 'keyframe demo' } };
 }
 
 async function eventually<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {

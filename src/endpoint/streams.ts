@@ -17,16 +17,23 @@ import {
 import { createHandler as createSseHandler } from 'graphql-sse/lib/use/fastify';
 import { CloseCode, makeServer, type Context as SocketContext, type Server as WsProtocol } from 'graphql-ws';
 import type { WebSocket } from 'ws';
-import { NOBODY, type Caller } from '../auth/actor';
+import { NOBODY, type Caller, type Origin } from '../auth/actor';
 import { Context, type Surroundings } from '../resolvers/context';
 import { correlate, correlationId } from './correlation';
 import { toFormatted, type Report } from './errors';
+import { originOf } from './origin';
 import { Overload, type Pressure, type Refusal } from './pressure';
 
 interface Params {
   query: string;
   operationName?: string | null | undefined;
   variables?: Record<string, unknown> | null | undefined;
+}
+
+/** The other side of a socket. */
+interface Peer {
+  socket: WebSocket;
+  origin: Origin;
 }
 
 export class Streams {
@@ -42,7 +49,7 @@ export class Streams {
   ) {}
 
   /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
-  private prepare(params: Params, caller: Caller): ExecutionArgs | readonly GraphQLError[] {
+  private prepare(params: Params, caller: Caller, origin: Origin): ExecutionArgs | readonly GraphQLError[] {
     try {
       const document = parse(params.query);
       const invalid = validate(this.schema, document);
@@ -53,7 +60,7 @@ export class Streams {
       const authorize = (as: Caller) => this.shared.authorizer.authorize(document, operation, variables, as);
       const refused = authorize(caller);
       if (refused.length > 0) return refused;
-      const context = new Context(this.shared, caller, correlationId());
+      const context = new Context(this.shared, caller, correlationId(), origin);
       context.authorizeAgain = (actor) => authorize({ actor, badToken: false });
       return {
         schema: this.schema,
@@ -76,7 +83,7 @@ export class Streams {
       subscribe: (args) => subscribe(args),
       onSubscribe: async ({ raw }, params) => {
         const caller = await this.shared.actors.identify(raw.headers.authorization);
-        const prepared = this.prepare(params, caller);
+        const prepared = this.prepare(params, caller, originOf(raw.raw));
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },
@@ -89,9 +96,9 @@ export class Streams {
   }
 
   /** The WebSocket protocol; each socket is opened with `serve`. */
-  webSocket(): WsProtocol<{ socket: WebSocket }> {
+  webSocket(): WsProtocol<Peer> {
     const callers = new WeakMap<WebSocket, Caller>();
-    return makeServer<Record<string, unknown>, { socket: WebSocket }>({
+    return makeServer<Record<string, unknown>, Peer>({
       schema: this.schema,
       onConnect: async (context) => {
         const { connectionParams, extra } = context;
@@ -103,8 +110,10 @@ export class Streams {
         callers.set(socket, caller);
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },
-      onSubscribe: ({ extra: { socket } }, _id, params) =>
-        correlate(() => this.subscribed(params, callers.get(socket)).catch((error: unknown) => [asGraphQL(error)])),
+      onSubscribe: ({ extra: { socket, origin } }, _id, params) =>
+        correlate(() =>
+          this.subscribed(params, origin, callers.get(socket)).catch((error: unknown) => [asGraphQL(error)]),
+        ),
       // Closed here as well, so that it never depends on who is faster: the error would complete the operation, and a client
       // without another one closes the socket by itself.
       onOperation: ({ extra: { socket } }, _id, _params, _args, result) =>
@@ -117,12 +126,16 @@ export class Streams {
   }
 
   /** What fails is said of this one operation, and leaves the socket's others alone. */
-  private async subscribed(params: Params, known: Caller = NOBODY): Promise<ExecutionArgs | readonly GraphQLError[]> {
+  private async subscribed(
+    params: Params,
+    origin: Origin,
+    known: Caller = NOBODY,
+  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const refusal = await new Promise<Refusal | null>((decide) => this.pressure.turn(decide));
     if (refusal) return refusal.errors;
     const actor = known.actor && (await this.shared.actors.current(known.actor));
     const badToken = known.badToken || (known.actor !== null && actor === null);
-    return this.prepare(params, { actor, badToken });
+    return this.prepare(params, { actor, badToken }, origin);
   }
 
   /** Whether a request has turned out to be an event stream of a subscription. */

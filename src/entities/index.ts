@@ -1,3 +1,4 @@
+import { AuditEvent } from './audit-event';
 import { Engine } from './engine';
 import { Event } from './event';
 import { IdempotencyKey } from './idempotency-key';
@@ -19,4 +20,5 @@ export const entities = [
   Operation,
   IdempotencyKey,
   Event,
+  AuditEvent,
 ];

@@ -21,6 +21,14 @@ export class Session {
   @Column('bytea')
   refreshTokenHash: Buffer;
 
+  /** From where it was begun. */
+  @Column('text', { nullable: true })
+  address: string | null;
+
+  /** How the client's program named itself. */
+  @Column('text', { nullable: true })
+  client: string | null;
+
   @Column(TIME)
   createdAt: Date;
 

@@ -1,7 +1,7 @@
 /** What every resolver is handed: who asks, and how that person reads. Made anew for each operation. */
 import type { GraphQLError } from 'graphql';
 import type { DataSource } from 'typeorm';
-import type { Actor, Actors, Caller, Request } from '../auth/actor';
+import type { Actor, Actors, Caller, Origin, Request } from '../auth/actor';
 import type { Authorizer } from '../auth/authorize';
 import type { Events } from '../db/events';
 import { RequestError } from '../errors';
@@ -26,6 +26,7 @@ export class Context {
     readonly shared: Surroundings,
     public caller: Caller,
     readonly correlationId: string,
+    readonly origin: Origin,
   ) {}
 
   /** The signed-in actor. A field without @public is only reached with one. */
@@ -35,7 +36,7 @@ export class Context {
   }
 
   get request(): Request {
-    return { actor: this.actor, correlationId: this.correlationId };
+    return { actor: this.actor, correlationId: this.correlationId, origin: this.origin };
   }
 
   get reads(): Reads {

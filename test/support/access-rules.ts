@@ -1,4 +1,5 @@
 import { buildSchema, parse, type OperationDefinitionNode } from 'graphql';
+import { session } from '../../src/auth/actor';
 import { Authorizer } from '../../src/auth/authorize';
 import { Role, UserStatus } from '../../src/entities/enums';
 
@@ -42,7 +43,7 @@ export function describeRules(): void {
 
   describe('a document that is refused', () => {
     const authorizer = start(`type Query { t: T @public } type T { t: T, secret: Int ${ADMIN} }`);
-    const actor = { userId: '', sessionId: '', role: Role.USER, status: UserStatus.ACTIVE };
+    const actor = { userId: '', credential: session(''), role: Role.USER, status: UserStatus.ACTIVE };
     const pathsOf = (text: string) => {
       const document = parse(text);
       const [operation] = document.definitions as OperationDefinitionNode[];
