@@ -1,4 +1,5 @@
 /** What many tests do with snapshots, in their words. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestClient } from './app';
 import { until } from './until';
 
@@ -26,7 +27,8 @@ export async function instanceId(client: TestClient, name: string, project = 'de
 export async function ended(client: TestClient, operationId: string, ms = 60_000): Promise<OperationResult> {
   return until(
     async () => {
-      const { operation } = await client.query(`query ($id: ID!) { operation(id: $id) { done ${OPERATION} } }`, { id: operationId }); // prettier-ignore
+      const query = `query ($id: ID!) { operation(id: $id) { done ${OPERATION} } }`;
+      const operation = (await client.query(query, { id: operationId }).catch(unlessOverloaded))?.operation;
       return operation?.done ? operation : null;
     },
     ms,
@@ -59,12 +61,25 @@ export async function cancel(client: TestClient, operationId: string): Promise<a
   return (await client.query(query, { input: { operationId } })).cancelOperation;
 }
 
-/** Asks, and waits for the end; throws when refused. Asks again while the instance is busy. */
+/** How long a client waits before it asks again. */
+const RETRY_MS = 250;
+
+/**
+ * Asks, and waits for the end; throws when refused. Asks again, as clients do, while the instance is busy or the service has
+ * more to do than it can: a 503 of that kind has begun nothing.
+ */
 export async function done(client: TestClient, mutation: Mutation, input: object): Promise<OperationResult> {
   const payload = await until(async () => {
-    const answer = await ask(client, mutation, input);
-    return answer.userErrors[0]?.code === 'INSTANCE_BUSY' ? null : answer;
+    const answer = await ask(client, mutation, input).catch(unlessOverloaded);
+    if (answer && answer.userErrors[0]?.code !== 'INSTANCE_BUSY') return answer;
+    await sleep(RETRY_MS);
+    return null;
   }, 60_000);
   if (payload.userErrors.length > 0) throw new Error(JSON.stringify(payload.userErrors));
   return ended(client, payload.operation.id);
+}
+
+function unlessOverloaded(error: Error): null {
+  if (error.message.includes('"SERVICE_UNAVAILABLE"')) return null;
+  throw error;
 }
