@@ -100,9 +100,13 @@ export interface Process {
 }
 
 /** Starts the program as a process of its own, and waits until it is ready (an API) or runs (a worker). */
-export async function startProcess(env: Record<string, string>, role: ProcessRole): Promise<Process> {
+export async function startProcess(
+  env: Record<string, string>,
+  role: ProcessRole,
+  directory = join(__dirname, '..'),
+): Promise<Process> {
   const child = spawn(process.execPath, ['-r', '@swc-node/register', 'src/main.ts', '--role', role], {
-    cwd: join(__dirname, '..'),
+    cwd: directory,
     env: { PATH: process.env.PATH, HOME: '/nonexistent', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -111,14 +115,15 @@ export async function startProcess(env: Record<string, string>, role: ProcessRol
   let said = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
   const address = () => /^Ready at (\S+)\/graphql$/m.exec(said)?.[1] ?? '';
-  while (role !== 'worker' && !address() && child.exitCode === null)
+  while (role !== 'worker' && role !== 'migrate' && !address() && child.exitCode === null)
     await Promise.race([once(child.stdout, 'data'), exit]);
-  if (child.exitCode !== null) throw new Error(`--role ${role} ended instead of starting`);
+  if (role === 'migrate') await exit;
+  if (child.exitCode) throw new Error(`--role ${role} ended instead of starting`);
   return {
     pid: child.pid ?? 0,
     url: address(),
     end: (signal = 'SIGTERM') => {
-      child.kill(signal);
+      if (child.exitCode === null) child.kill(signal);
       return exit;
     },
   };
