@@ -17,11 +17,12 @@ import {
 import { Auth } from '../auth/directives';
 import { Role, UserStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
+import type { Session } from '../entities/session';
 import { User } from '../entities/user';
-import { ASSIGNED_INSTANCES, USERS } from '../read/lists';
+import { ASSIGNED_INSTANCES, SESSIONS, USERS } from '../read/lists';
 import type { Connection } from '../read/reads';
 import type { Users } from '../services/users';
-import { InstanceConnection, PageArgs, UserConnection } from './connections';
+import { InstanceConnection, PageArgs, SessionConnection, UserConnection } from './connections';
 import type { Context } from './context';
 import { UserFilter } from './filters.inputs';
 import { idOf, toGlobalId } from './global-id';
@@ -59,6 +60,12 @@ class UpdateUserInput {
 
   @Field(() => UserStatus, { nullable: true, description: 'LOCKED ends their sessions; ACTIVE lets them in again.' })
   status?: UserStatus | null;
+}
+
+@InputType({ description: 'Whose password to set anew.' })
+class SetUserPasswordInput {
+  @Field(() => ID, { description: 'Whose account.' })
+  userId: string;
 }
 
 @InputType({ description: 'Whose account to remove.' })
@@ -103,6 +110,15 @@ class CreateUserPayload extends UserPayload {
 @ObjectType({ description: 'What `updateUser` answers.' })
 class UpdateUserPayload extends UserPayload {}
 
+@ObjectType({ description: 'What `setUserPassword` answers.' })
+class SetUserPasswordPayload extends UserPayload {
+  @Field(() => String, {
+    nullable: true,
+    description: 'A password for the next sign-in, shown now and never again; it must be changed at once.',
+  })
+  oneTimePassword: string | null;
+}
+
 @ObjectType({ description: 'What `removeUser` answers: the account as it was.' })
 class RemoveUserPayload extends UserPayload {}
 
@@ -141,7 +157,7 @@ export class UserResolver {
     @Arg('input', () => CreateUserInput, { description: 'The account.' }) input: CreateUserInput,
   ): Promise<CreateUserPayload> {
     return answer(context, async () => {
-      const { user, password } = await this.users.create(input);
+      const { user, password } = await this.users.create(context.request, input);
       return { user, oneTimePassword: password };
     });
   }
@@ -153,8 +169,22 @@ export class UserResolver {
     @Arg('input', () => UpdateUserInput, { description: 'The changes.' }) input: UpdateUserInput,
   ): Promise<UpdateUserPayload> {
     return answer(context, async () => ({
-      user: await this.users.update({ ...input, userId: idOf('User', input.userId) }),
+      user: await this.users.update(context.request, { ...input, userId: idOf('User', input.userId) }),
     }));
+  }
+
+  @Auth(Role.ADMIN)
+  @Mutation(() => SetUserPasswordPayload, {
+    description: 'Gives an account a one-time password and ends its sessions. API tokens stay, unless it is locked.',
+  })
+  setUserPassword(
+    @Ctx() context: Context,
+    @Arg('input', () => SetUserPasswordInput, { description: 'Whose.' }) input: SetUserPasswordInput,
+  ): Promise<SetUserPasswordPayload> {
+    return answer(context, async () => {
+      const { user, password } = await this.users.setPassword(context.request, idOf('User', input.userId));
+      return { user, oneTimePassword: password };
+    });
   }
 
   @Auth(Role.ADMIN)
@@ -163,7 +193,9 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => RemoveUserInput, { description: 'Whose.' }) input: RemoveUserInput,
   ): Promise<RemoveUserPayload> {
-    return answer(context, async () => ({ user: await this.users.remove(idOf('User', input.userId)) }));
+    return answer(context, async () => ({
+      user: await this.users.remove(context.request, idOf('User', input.userId)),
+    }));
   }
 
   @Auth(Role.ADMIN)
@@ -172,7 +204,7 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => AssignInstanceInput, { description: 'Which to whom.' }) input: AssignInstanceInput,
   ): Promise<AssignInstancePayload> {
-    return answer(context, () => this.users.assign(pairOf(input)));
+    return answer(context, () => this.users.assign(context.request, pairOf(input)));
   }
 
   @Auth(Role.ADMIN)
@@ -181,7 +213,7 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => UnassignInstanceInput, { description: 'Which from whom.' }) input: UnassignInstanceInput,
   ): Promise<UnassignInstancePayload> {
-    return answer(context, () => this.users.unassign(pairOf(input)));
+    return answer(context, () => this.users.unassign(context.request, pairOf(input)));
   }
 
   @FieldResolver(() => ID, { description: 'Opaque, global id.' })
@@ -230,14 +262,31 @@ export class UserResolver {
     @Ctx() context: Context,
     @Args(() => InstancesArgs) args: InstancesArgs,
   ): Promise<Connection<Instance> | null> {
-    // A one-time password opens nothing but the way to a password of one's own.
-    const mayLook = knowsAll(context, user) && context.actor.status !== UserStatus.INVITED;
-    return mayLook ? context.reads.listBelow(ASSIGNED_INSTANCES, 'a.user_id', user.id, args) : null;
+    return mayLookFurther(context, user)
+      ? context.reads.listBelow(ASSIGNED_INSTANCES, 'a.user_id', user.id, args)
+      : null;
+  }
+
+  @FieldResolver(() => SessionConnection, {
+    nullable: true,
+    description: 'Where they are signed in, newest first; null unless it is you, or you are ADMIN.',
+  })
+  async sessions(
+    @Root() user: User,
+    @Ctx() context: Context,
+    @Args(() => PageArgs) args: PageArgs,
+  ): Promise<Connection<Session> | null> {
+    return mayLookFurther(context, user) ? context.reads.listBelow(SESSIONS, 't.user_id', user.id, args) : null;
   }
 }
 
 function knowsAll({ actor }: Context, user: User): boolean {
   return actor.role === Role.ADMIN || actor.userId === user.id;
+}
+
+/** A one-time password opens nothing but the way to a password of one's own. */
+function mayLookFurther(context: Context, user: User): boolean {
+  return knowsAll(context, user) && context.actor.status !== UserStatus.INVITED;
 }
 
 function pairOf({ userId, instanceId }: AssignInstanceInput) {
