@@ -3,11 +3,11 @@
 /** So many pieces are tried by every guesser; more are a pass phrase. */
 const FEW = 3;
 const SHORTEST_PIECE = 3;
-const LONGEST_PIECE = 24;
+const LONGEST_PIECE = 40;
 /** What people here think of first. */
 const OURS = ['keyframe', 'snapshot', 'snapshots'];
 
-/** Whether the whole of it is up to three common passwords, names, plain runs or repetitions in a row; capitals and spaces count for nothing. */
+/** Whether the whole of it is up to three common passwords, names, plain runs or repetitions in a row; capitals, spaces and hyphens count for nothing. */
 export function isGuessable(password: string, names: string[]): boolean {
   const plain = plainly(password);
   const own = new Set([...OURS, ...names.flatMap(partsOf)]);
@@ -35,7 +35,7 @@ function partsOf(name: string): string[] {
   );
 }
 
-const plainly = (text: string) => text.toLowerCase().replace(/\s+/g, '');
+const plainly = (text: string) => text.toLowerCase().replace(/[\s._-]+/g, '');
 
 const RUNS = [
   'abcdefghijklmnopqrstuvwxyz'.repeat(3),
