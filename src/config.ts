@@ -100,7 +100,11 @@ const variables = z.object({
   JWT_PRIVATE_KEY: key('private').optional(),
   JWT_PUBLIC_KEY: key('public').optional(),
   JWT_PREVIOUS_SECRETS: list
-    .pipe(z.array(z.string().min(32, { message: LONG_ENOUGH })).min(1, { message: 'must name at least one secret' }))
+    .pipe(
+      z
+        .array(z.string().min(32, { message: `${LONG_ENOUGH} in each` }))
+        .min(1, { message: 'must name at least one secret' }),
+    )
     .optional(),
   JWT_PREVIOUS_PUBLIC_KEYS: list
     .pipe(z.array(key('public')).min(1, { message: 'must name at least one file' }))
