@@ -5,12 +5,14 @@ import { invalidInput } from '../errors';
 import { isGuessable } from './guessable';
 
 const LENGTH = { min: 15, max: 128 };
+/** Four code points at most become one, each of two code units: what is longer has too many characters in every form. */
+const LONGEST_TEXT = 4 * 2 * LENGTH.max + 1;
 
 /** Each takes 19 MiB and a thread for tens of milliseconds, and there are four threads, which files and names need too. */
 const AT_ONCE = 2;
 
 /** The same text on every keyboard: a letter with its accent as one character or as two is one letter. */
-export const normal = (password: string) => password.normalize('NFKC');
+export const normal = (password: string) => password.slice(0, LONGEST_TEXT).normalize('NFKC');
 
 /** The hash as a PHC string. */
 export function hashPassword(password: string): Promise<string> {
@@ -21,11 +23,9 @@ export function hashPassword(password: string): Promise<string> {
 export async function passwordFits(passwordHash: string | null, password: string): Promise<boolean> {
   const known = passwordHash ?? (await decoy);
   let fits = false;
-  // As it was typed, too: hashes that are older than the normal form were made of that.
-  for (const form of new Set([normal(password), password])) {
-    // A character has up to two code units: what is left out here was too long to fit anything.
-    fits = (await inTurn(() => verify(known, form.slice(0, 2 * LENGTH.max + 1)))) || fits;
-  }
+  // As it was typed, too: hashes that are older than the normal form were made of that. What is left out was too long to fit.
+  const forms = [normal(password), password].map((form) => form.slice(0, 2 * LENGTH.max + 1));
+  for (const form of new Set(forms)) fits = (await inTurn(() => verify(known, form))) || fits;
   return passwordHash !== null && fits;
 }
 

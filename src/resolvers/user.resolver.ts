@@ -1,19 +1,5 @@
 /** People: oneself, and for ADMIN everyone. What others see of a person is id and display name. */
-import {
-  Arg,
-  Args,
-  ArgsType,
-  Ctx,
-  Field,
-  FieldResolver,
-  ID,
-  InputType,
-  Mutation,
-  ObjectType,
-  Query,
-  Resolver,
-  Root,
-} from 'type-graphql';
+import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
 import { Auth } from '../auth/directives';
 import { Role, UserStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
@@ -24,115 +10,24 @@ import type { Connection } from '../read/reads';
 import type { Users } from '../services/users';
 import { InstanceConnection, PageArgs, SessionConnection, UserConnection } from './connections';
 import type { Context } from './context';
-import { UserFilter } from './filters.inputs';
 import { idOf, toGlobalId } from './global-id';
 import { InstancesArgs } from './instance.resolver';
-import { answer, Payload } from './user-errors';
-
-@ArgsType()
-class UsersArgs extends PageArgs {
-  @Field(() => UserFilter, { nullable: true, description: 'Which of them.' })
-  filter?: UserFilter | null;
-}
-
-@InputType({ description: 'A new account.' })
-class CreateUserInput {
-  @Field(() => String, { description: 'Their e-mail address, with which they sign in; in upper or lower case.' })
-  email: string;
-
-  @Field(() => String, { nullable: true, description: 'The name others see; by default the part before the @.' })
-  displayName?: string | null;
-
-  @Field(() => Role, { description: 'What they may do.' })
-  role: Role;
-}
-
-@InputType({ description: 'Changes of an account. What is absent or null stays.' })
-class UpdateUserInput {
-  @Field(() => ID, { description: 'Whose account.' })
-  userId: string;
-
-  @Field(() => String, { nullable: true, description: 'The name others see.' })
-  displayName?: string | null;
-
-  @Field(() => Role, { nullable: true, description: 'What they may do, from their next request on.' })
-  role?: Role | null;
-
-  @Field(() => UserStatus, { nullable: true, description: 'LOCKED ends their sessions; ACTIVE lets them in again.' })
-  status?: UserStatus | null;
-}
-
-@InputType({ description: 'Whose password to set anew.' })
-class SetUserPasswordInput {
-  @Field(() => ID, { description: 'Whose account.' })
-  userId: string;
-}
-
-@InputType({ description: 'Whose account to remove.' })
-class RemoveUserInput {
-  @Field(() => ID, { description: 'Whose account.' })
-  userId: string;
-}
-
-@InputType({ description: 'Which instance, and to whom.' })
-class AssignInstanceInput {
-  @Field(() => ID, { description: 'The user who may see it.' })
-  userId: string;
-
-  @Field(() => ID, { description: 'The instance.' })
-  instanceId: string;
-}
-
-@InputType({ description: 'Which instance, and from whom.' })
-class UnassignInstanceInput {
-  @Field(() => ID, { description: 'The user who may no longer see it.' })
-  userId: string;
-
-  @Field(() => ID, { description: 'The instance.' })
-  instanceId: string;
-}
-
-@ObjectType()
-abstract class UserPayload extends Payload {
-  @Field(() => User, { nullable: true, description: 'The account as it is now; null when refused.' })
-  user: User | null;
-}
-
-@ObjectType({ description: 'What `createUser` answers.' })
-class CreateUserPayload extends UserPayload {
-  @Field(() => String, {
-    nullable: true,
-    description: 'A password for the first sign-in, shown now and never again; it must be changed at once.',
-  })
-  oneTimePassword: string | null;
-}
-
-@ObjectType({ description: 'What `updateUser` answers.' })
-class UpdateUserPayload extends UserPayload {}
-
-@ObjectType({ description: 'What `setUserPassword` answers.' })
-class SetUserPasswordPayload extends UserPayload {
-  @Field(() => String, {
-    nullable: true,
-    description: 'A password for the next sign-in, shown now and never again; it must be changed at once.',
-  })
-  oneTimePassword: string | null;
-}
-
-@ObjectType({ description: 'What `removeUser` answers: the account as it was.' })
-class RemoveUserPayload extends UserPayload {}
-
-@ObjectType()
-abstract class AssignmentPayload extends UserPayload {
-  @Field(() => Instance, { nullable: true, description: 'The instance; null when refused.' })
-  instance: Instance | null;
-}
-
-@ObjectType({ description: 'What `assignInstance` answers.' })
-class AssignInstancePayload extends AssignmentPayload {}
-
-@ObjectType({ description: 'What `unassignInstance` answers.' })
-class UnassignInstancePayload extends AssignmentPayload {}
+import { answer } from './user-errors';
+import {
+  AssignInstanceInput,
+  AssignInstancePayload,
+  CreateUserInput,
+  CreateUserPayload,
+  RemoveUserInput,
+  RemoveUserPayload,
+  SetUserPasswordInput,
+  SetUserPasswordPayload,
+  UnassignInstanceInput,
+  UnassignInstancePayload,
+  UpdateUserInput,
+  UpdateUserPayload,
+  UsersArgs,
+} from './user.inputs';
 
 @Resolver(() => User)
 export class UserResolver {

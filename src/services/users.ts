@@ -3,7 +3,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import type { Request } from '../auth/actor';
 import { hashPassword, oneTimePassword } from '../auth/passwords';
-import { asActor, keepStanding } from '../auth/standing';
+import { keepStanding } from '../auth/standing';
 import { announce } from '../db/events';
 import { findRow } from '../db/rows';
 import { inTransaction } from '../db/transaction';
@@ -161,9 +161,10 @@ export class Users {
     wish: Assignment,
     work: (tx: EntityManager, user: User, instance: Instance) => Promise<boolean>,
   ): Promise<{ user: User; instance: Instance }> {
-    return asActor(this.db, request, async (tx) => {
-      // A removal takes the assignments away; none may come after it.
-      await tx.query('select from users where id = $1 for key share', [wish.userId]);
+    return inTransaction(this.db, async (tx) => {
+      // A removal takes the assignments away; none may come after it. In the order in which changes lock accounts.
+      await tx.query(HOLD, [wish.userId, request.actor.userId]);
+      await keepStanding(tx, request.actor);
       const user = await present(tx, wish.userId);
       const instance = await findRow(tx, Instance, wish.instanceId);
       if (!instance) throw notFound('instanceId', 'instance');
@@ -225,6 +226,8 @@ where id = $1`;
 
 const LOCK = `
 select from users where (role = 'ADMIN' or id in ($1, $2)) and removed_at is null order by id for update`;
+
+const HOLD = 'select from users where id in ($1, $2) order by id for key share';
 
 const ASSIGN = `
 insert into instance_assignments (id, user_id, instance_id, created_at) values ($1, $2, $3, now())
