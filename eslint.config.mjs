@@ -22,7 +22,7 @@ export default tseslint.config(
       '@typescript-eslint/no-unsafe-class-instance-assignment': 'off',
       '@typescript-eslint/no-misused-spread': 'off',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_$' }],
-      '@typescript-eslint/no-require-imports': ['error', { allow: ['^\\./(embedded|engine)/'] }],
+      '@typescript-eslint/no-require-imports': ['error', { allow: ['^\\./(embedded|engine)/', '^@zxcvbn-ts/'] }],
       '@typescript-eslint/consistent-type-imports': 'off',
       'import-x/order': ['error', { 'newlines-between': 'never', alphabetize: { order: 'asc' } }],
       'import-x/no-cycle': 'off', // entities name each other; Relation<T> keeps that safe

@@ -12,6 +12,7 @@ import { readConfig, type ProcessRole } from '../src/config';
 import { openDataFolder } from '../src/embedded/data-folder';
 import { startPostgres, type EmbeddedPostgres } from '../src/embedded/postgres';
 import { Role, UserStatus } from '../src/entities/enums';
+import { Audit } from '../src/services/audit';
 import { Users } from '../src/services/users';
 
 export function quantile(values: number[], q: number): number {
@@ -63,7 +64,13 @@ export async function onPostgres(work: (bench: Bench) => Promise<void>): Promise
 export async function operatorToken(app: Pick<App, 'db' | 'url'>): Promise<string> {
   const password = randomBytes(12).toString('hex');
   if (!app.db) throw new Error('a process without a database');
-  await new Users(app.db).insert({ email: 'bench@keyframe.test', role: Role.OPERATIONS }, password, UserStatus.ACTIVE);
+  const author = { actor: null, correlationId: 'bench', origin: { address: null, client: 'bench' } };
+  await new Users(app.db, new Audit()).insert(
+    author,
+    { email: 'bench@keyframe.test', role: Role.OPERATIONS },
+    password,
+    UserStatus.ACTIVE,
+  );
   const body = await post(
     app.url ?? '',
     null,

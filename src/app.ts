@@ -7,7 +7,6 @@ import { pino, type Logger } from 'pino';
 import type { DataSource } from 'typeorm';
 import { Actors } from './auth/actor';
 import { Authorizer } from './auth/authorize';
-import { Sessions } from './auth/sessions';
 import { Tokens } from './auth/tokens';
 import type { Config } from './config';
 import { createDataSource } from './db/data-source';
@@ -24,8 +23,11 @@ import { SnapshotResolver } from './resolvers/snapshot.resolver';
 import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
 import { MAX_BODY_BYTES, startServer } from './server';
+import { Audit } from './services/audit';
 import { Engines } from './services/engines';
 import { Operations } from './services/operation-wishes';
+import { OwnAccount } from './services/own-account';
+import { Sessions } from './services/sessions';
 import { SnapshotDeletion } from './services/snapshot-deletion';
 import { Snapshots } from './services/snapshots';
 import { Users } from './services/users';
@@ -108,7 +110,14 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
 
   const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
   onStop(() => db.destroy());
-  const services = { db, users: new Users(db), snapshots: new Snapshots(db), deletion: new SnapshotDeletion(db) };
+  const audit = new Audit();
+  const services = {
+    db,
+    audit,
+    users: new Users(db, audit),
+    snapshots: new Snapshots(db),
+    deletion: new SnapshotDeletion(db),
+  };
   const engine = config.role === 'api' ? null : await openEngine(config, onStop);
   let stopWorker = async () => {};
   if (engine) {
@@ -135,6 +144,7 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
 
 interface Services {
   db: DataSource;
+  audit: Audit;
   users: Users;
   snapshots: Snapshots;
   deletion: SnapshotDeletion;
@@ -143,7 +153,7 @@ interface Services {
 async function serve(
   config: Config,
   url: string,
-  { db, users, snapshots, deletion }: Services,
+  { db, audit, users, snapshots, deletion }: Services,
   folder: Secrets | null,
   accounts: DemoAccount[],
   log: Logger,
@@ -151,6 +161,7 @@ async function serve(
 ): Promise<string> {
   const tokens = new Tokens({
     key: await signingKey(config, folder),
+    previous: previousKeys(config),
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
   });
@@ -158,7 +169,7 @@ async function serve(
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
     [OperationResolver, new OperationResolver(new Operations(db))],
-    [SessionResolver, new SessionResolver(new Sessions(db, tokens))],
+    [SessionResolver, new SessionResolver(new Sessions(db, tokens, audit), new OwnAccount(db, audit))],
     [SnapshotResolver, new SnapshotResolver(snapshots, deletion)],
     [UserResolver, new UserResolver(users)],
   ]);
@@ -222,6 +233,13 @@ async function signingKey({ jwt }: Config, folder: Secrets | null) {
   if (jwt) return { privateKey: readFileSync(jwt.privateKeyFile), publicKey: readFileSync(jwt.publicKeyFile) };
   if (!folder) throw new Error('no data folder to keep a signing key in');
   return { secret: await folder.secret('jwt') };
+}
+
+function previousKeys({ jwtPrevious: { secrets, publicKeyFiles } }: Config) {
+  return [
+    ...secrets.map((secret) => ({ secret })),
+    ...publicKeyFiles.map((file) => ({ publicKey: readFileSync(file) })),
+  ];
 }
 
 /** Tries for half a minute; says why it waits. */

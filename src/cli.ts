@@ -1,10 +1,12 @@
 /** What an operator does at the shell rather than through the API. */
+import { v7 as uuidv7 } from 'uuid';
 import { openLog, startApp, waitForDatabase } from './app';
 import type { Config } from './config';
 import { ConfigError } from './config';
 import { createDataSource } from './db/data-source';
 import { waitForSchema } from './db/migrate';
 import type { Role } from './entities/enums';
+import { Audit } from './services/audit';
 import { Users } from './services/users';
 
 export interface NewUser {
@@ -37,7 +39,9 @@ async function createInEmbedded(config: Config, wish: NewUser): Promise<string> 
 async function create(url: string, { email, role, name }: NewUser): Promise<string> {
   const db = await createDataSource(url, 2).initialize();
   try {
-    const { password } = await new Users(db).create({ email, role, displayName: name ?? null });
+    const author = { actor: null, correlationId: uuidv7(), origin: { address: null, client: 'keyframe cli' } };
+    const users = new Users(db, new Audit());
+    const { password } = await users.create(author, { email, role, displayName: name ?? null });
     return password;
   } finally {
     await db.destroy();

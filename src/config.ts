@@ -33,6 +33,8 @@ export interface Config {
   workerConcurrency: number;
   /** Null: a secret made once and kept in the data folder. */
   jwt: { secret: string } | { privateKeyFile: string; publicKeyFile: string } | null;
+  /** What signed access tokens before `jwt` did, and is still believed. */
+  jwtPrevious: { secrets: string[]; publicKeyFiles: string[] };
   jwtIssuer: string;
   jwtAudience: string;
   supportContact: string;
@@ -73,6 +75,7 @@ const list = z.string().transform((text) =>
     .filter(Boolean),
 );
 
+const LONG_ENOUGH = 'must have at least 32 characters';
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const variables = z.object({
@@ -93,9 +96,19 @@ const variables = z.object({
     .default(['default']),
   OBSERVE_INTERVAL_SECONDS: whole(1, 3600).default(60),
   WORKER_CONCURRENCY: whole(1, 100).default(8),
-  JWT_SECRET: z.string().min(32, { message: 'must have at least 32 characters' }).optional(),
+  JWT_SECRET: z.string().min(32, { message: LONG_ENOUGH }).optional(),
   JWT_PRIVATE_KEY: key('private').optional(),
   JWT_PUBLIC_KEY: key('public').optional(),
+  JWT_PREVIOUS_SECRETS: list
+    .pipe(
+      z
+        .array(z.string().min(32, { message: `${LONG_ENOUGH} in each` }))
+        .min(1, { message: 'must name at least one secret' }),
+    )
+    .optional(),
+  JWT_PREVIOUS_PUBLIC_KEYS: list
+    .pipe(z.array(key('public')).min(1, { message: 'must name at least one file' }))
+    .optional(),
   JWT_ISSUER: z.string().default('keyframe'),
   JWT_AUDIENCE: z.string().default('keyframe'),
   SUPPORT_CONTACT: z.string().default('Ask your administrator'),
@@ -162,6 +175,10 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     observeIntervalSeconds: env.OBSERVE_INTERVAL_SECONDS,
     workerConcurrency: env.WORKER_CONCURRENCY,
     jwt: toJwt(env),
+    jwtPrevious: {
+      secrets: env.JWT_PREVIOUS_SECRETS ?? [],
+      publicKeyFiles: env.JWT_PREVIOUS_PUBLIC_KEYS ?? [],
+    },
     jwtIssuer: env.JWT_ISSUER,
     jwtAudience: env.JWT_AUDIENCE,
     supportContact: env.SUPPORT_CONTACT,

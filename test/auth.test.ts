@@ -4,7 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { overSse, overWebSocket } from './support/access-streams';
 import { statementsOf, told } from './support/access-world';
 import { startTestApp, TestClient, type GraphqlResponse, type TestApp } from './support/app';
-import { describeKeyFiles } from './support/auth-keys';
+import { describeKeyFiles, describeRotation } from './support/auth-keys';
 import { describePasswords } from './support/auth-passwords';
 
 const SECRET = randomBytes(32).toString('hex');
@@ -59,9 +59,11 @@ describe('signing in', () => {
       locked,
       removed,
     ];
+    let asked: string[] | undefined;
     for (const { email, password } of attempts) {
       const { result, statements } = await statementsOf(app, () => app.anonymous.send(SIGN_IN, { email, password }));
-      expect(statements).toHaveLength(1);
+      asked ??= statements;
+      expect(statements).toEqual(asked);
       expect(told(result)).toEqual({ status: 200, data: { signIn: {
         accessToken: null, refreshToken: null, expiresAt: null, viewer: null,
         userErrors: [{ code: 'INVALID_CREDENTIALS', message: 'The e-mail address or the password is wrong.', field: null }],
@@ -185,8 +187,17 @@ describe('a session', () => {
 
   test('is not ended by a refresh token that is none, and each says no more than that', async () => {
     const bob = await app.as('bob');
-    const unknown = `${uuidv7()}.${bob.refreshToken?.split('.')[1] ?? ''}`;
-    for (const token of ['', 'garbage', '\0', bob.token, unknown, `${bob.refreshToken}x`]) {
+    const [id = '', family = '', secret = ''] = bob.refreshToken?.split('.') ?? [];
+    const other = randomBytes(32).toString('base64url');
+    const guesses = [[uuidv7(), family, secret], [id, other, secret], [id, secret, family], [id, other, other], [id, secret], [id]]; // prettier-ignore
+    for (const token of [
+      '',
+      'garbage',
+      '\0',
+      bob.token,
+      `${bob.refreshToken}x`,
+      ...guesses.map((guess) => guess.join('.')),
+    ]) {
       expect(await refresh(token)).toEqual({ ...refusal, expiresAt: null, userErrors: [{ code: 'INVALID_CREDENTIALS', message: 'This refresh token is no longer good; sign in again.', field: null }] }); // prettier-ignore
     }
     expect((await viewer(bob)).status).toBe(200);
@@ -202,4 +213,5 @@ describe('a session', () => {
 });
 
 describeKeyFiles(() => app);
+describeRotation(() => app, SECRET);
 describePasswords(() => app, account);

@@ -1,9 +1,14 @@
 /** Somebody withdraws an operation at the moment at which workers take it up: one of them has it, never both. */
-import { session } from '../src/auth/actor';
+import { randomBytes } from 'node:crypto';
+import type { Request } from '../src/auth/actor';
+import { Tokens } from '../src/auth/tokens';
 import { EngineError } from '../src/engine/engine';
 import { Role, UserStatus } from '../src/entities/enums';
 import { AppError } from '../src/errors';
+import { Audit } from '../src/services/audit';
 import { Operations } from '../src/services/operation-wishes';
+import { Sessions } from '../src/services/sessions';
+import { Users } from '../src/services/users';
 import { runOperation } from '../src/worker/run';
 import { cache, find, signal } from './support/local-engine';
 import { JOB, WorkerBench } from './support/worker-bench';
@@ -15,20 +20,24 @@ let operations: Operations;
 beforeAll(async () => {
   bench = await WorkerBench.open();
   operations = new Operations(bench.db);
+  const author = { actor: null, correlationId: 'race', origin: { address: null, client: null } };
+  const wish = { email: 'race@keyframe.test', role: Role.OPERATIONS };
+  const password = randomBytes(12).toString('hex');
+  await new Users(bench.db, new Audit()).insert(author, wish, password, UserStatus.ACTIVE);
+  const tokens = new Tokens({ key: { secret: randomBytes(32) }, issuer: 'race', audience: 'race' });
+  const { actor } = await new Sessions(bench.db, tokens, new Audit()).signIn(author, wish.email, password);
+  request = { ...author, actor };
 });
 afterAll(() => bench.close());
 
-const actor = { userId: '00000000-0000-7000-8000-000000000000', credential: session(''), role: Role.OPERATIONS, status: UserStatus.ACTIVE }; // prettier-ignore
+let request: Request;
 const moment = (ms: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * ms));
 
 /** Whether it was this call that withdrew it; anything but the one refusal fails the test. */
 async function withdraws(operationId: string): Promise<boolean> {
   await moment(8);
   try {
-    const { status } = await operations.cancel(
-      { actor, correlationId: 'race', origin: { address: null, client: null } },
-      { operationId },
-    );
+    const { status } = await operations.cancel(request, { operationId });
     expect(status).toBe('CANCELLED');
     return true;
   } catch (error) {

@@ -111,7 +111,13 @@ describe('docker-compose.yml', () => {
   test('a variable that the program reads can be set, but for those that have no use in a container', () => {
     const settable = [image, keyframe.environment, service(incus, 'keyframe').environment].flatMap(Object.keys);
     const left = VARIABLE_NAMES.filter((name) => !settable.includes(name)).sort();
-    expect(left).toEqual(['INCUS_SOCKET', 'JWT_PRIVATE_KEY', 'JWT_PUBLIC_KEY', 'XDG_DATA_HOME']);
+    expect(left).toEqual([
+      'INCUS_SOCKET',
+      'JWT_PREVIOUS_PUBLIC_KEYS',
+      'JWT_PRIVATE_KEY',
+      'JWT_PUBLIC_KEY',
+      'XDG_DATA_HOME',
+    ]);
   });
 
   test('a secret that is missing stops Compose with a sentence, and no secret is written down', () => {
@@ -121,7 +127,7 @@ describe('docker-compose.yml', () => {
     for (const { name, sentence } of required) expect(sentence).toMatch(new RegExp(`^Set ${name} in \\.env.*\\.$`));
     for (const { environment } of Object.values(base.services)) {
       for (const [name, value] of Object.entries(environment)) {
-        if (/PASSWORD|SECRET/.test(name)) expect(value).toMatch(/^\$\{\w+:\?[^}]+\}$/);
+        if (/PASSWORD|SECRET/.test(name)) expect(value).toMatch(/^\$\{\w+:(\?[^}]+|-)\}$/);
         expect(value).not.toMatch(/:\/\/\w+:(?!\$\{\w+:\?)/); // nor within a URL
       }
     }

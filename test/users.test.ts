@@ -18,6 +18,8 @@ beforeAll(async () => {
 });
 afterAll(() => app.stop());
 
+const SET_PASSWORD = `mutation ($userId: ID!) { setUserPassword(input: { userId: $userId }) {
+  oneTimePassword user { id status } userErrors { code message field } } }`;
 const USER = 'user { id email displayName role status } userErrors { code message field }';
 
 const people: People = {
@@ -30,6 +32,9 @@ const people: People = {
   },
   async remove(userId, by = admin) {
     return (await by.query(`mutation ($input: RemoveUserInput!) { removeUser(input: $input) { ${USER} } }`, { input: { userId } })).removeUser; // prettier-ignore
+  },
+  async setPassword(userId, by = admin) {
+    return (await by.query(SET_PASSWORD, { userId })).setUserPassword;
   },
   async assign(mutation, userId, instance) {
     const type = `${mutation === 'assignInstance' ? 'Assign' : 'Unassign'}InstanceInput`;
@@ -167,6 +172,7 @@ describe('the last administrator', () => {
       people.update({ userId, role: 'USER', displayName: 'Nobody' }),
       people.update({ userId, status: 'LOCKED' }),
       people.remove(userId),
+      people.setPassword(userId),
     ]) {
       expect(await attempt).toMatchObject({ user: null, userErrors: [{ code: 'LAST_ADMIN', field: null }] });
     }
@@ -175,34 +181,87 @@ describe('the last administrator', () => {
   });
 
   test.each<[string, (userId: string, by: TestClient) => Promise<any>]>([
+    ['set-password', (userId, by) => people.setPassword(userId, by)],
     ['demote', (userId, by) => people.update({ userId, role: 'USER' }, by)],
     ['lock', (userId, by) => people.update({ userId, status: 'LOCKED' }, by)],
     ['remove', (userId, by) => people.remove(userId, by)],
-  ])('of two who %s each other at once, one stays', async (what, act) => {
-    const [one, two] = [await people.somebody(`one-${what}`, 'ADMIN'), await people.somebody(`two-${what}`, 'ADMIN')];
-    const [ada, gate] = [await adminId(), new Client({ connectionString: app.database.url })];
+  ])('of two who do %s to each other, or to themselves, at once, one stays', async (what, act) => {
+    for (const whom of ['each-other', 'themselves']) {
+      const one = await people.somebody(`one-${what}-${whom}`, 'ADMIN');
+      const two = await people.somebody(`two-${what}-${whom}`, 'ADMIN');
+      const [first, second] = whom === 'themselves' ? [one, two] : [two, one];
+      const results = await atOnce(() => [act(one.id, first.client), act(two.id, second.client)]);
+      const told = results.flatMap((result) => (result.status === 'fulfilled' ? result.value.userErrors : [String(result.reason)])); // prettier-ignore
+      // Whoever was first with the other has taken away what the other needs for it.
+      expect(told).toEqual([whom === 'themselves' ? expect.objectContaining({ code: 'LAST_ADMIN' }) : expect.stringMatching(/UNAUTHENTICATED|FORBIDDEN/)]); // prettier-ignore
+      for (const { id } of [one, two]) await people.remove(id);
+    }
+  });
+
+  /** Runs both with nobody else to administer, and each past the gate before either has acted. */
+  async function atOnce(both: () => Promise<any>[]): Promise<PromiseSettledResult<any>[]> {
+    const gate = new Client({ connectionString: app.database.url });
     await gate.connect();
     try {
-      // Ada steps aside for as long as the two are at it, and both are past the gate before either has acted.
       await gate.query(`update users set role = 'OPERATIONS' where email = 'admin@keyframe.test'`);
       await gate.query('begin');
       await gate.query(`select from users where role = 'ADMIN' for update`);
-      const both = [act(one.id, two.client), act(two.id, one.client)];
+      const acts = both();
       await until(async () => {
-        const { rowCount } = await app.db.query(`select count(*)::int as "rowCount" from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`).then(([row]) => row); // prettier-ignore
-        return rowCount === 2;
+        const [{ waiting }] = await app.db.query(`select count(*)::int as waiting from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`); // prettier-ignore
+        return waiting === 2;
       });
       await gate.query('commit');
-      const payloads = await Promise.all(both);
-      expect(payloads.flatMap(({ userErrors }) => userErrors)).toMatchObject([{ code: 'LAST_ADMIN' }]);
+      const results = await Promise.allSettled(acts);
       const { rows } = await gate.query(`select count(*)::int as left from users where role = 'ADMIN' and status = 'ACTIVE' and removed_at is null`); // prettier-ignore
       expect(rows).toEqual([{ left: 1 }]);
+      return results;
     } finally {
       await gate.query(`update users set role = 'ADMIN' where email = 'admin@keyframe.test'`);
       await gate.end();
     }
-    for (const { id } of [one, two]) await people.remove(id);
-    expect(ada).toBe(await adminId());
+  }
+});
+
+describe('setUserPassword', () => {
+  test('lets in with a one-time password alone, which must be changed first, and ends what was open', async () => {
+    const { id, email, password, client } = await people.somebody('forgetful', 'OPERATIONS');
+    const { user, oneTimePassword, userErrors } = await people.setPassword(id);
+    expect([user.status, userErrors]).toEqual(['INVITED', []]);
+    expect((await client.send('{ viewer { id } }')).status).toBe(401);
+    await expect(app.as(email, password)).rejects.toThrow('INVALID_CREDENTIALS');
+    const again = await app.as(email, oneTimePassword);
+    expect((await again.send('{ instances { totalCount } }')).status).toBe(403);
+    expect((await again.query('{ viewer { status sessions { totalCount } } }')).viewer).toEqual({ status: 'INVITED', sessions: null }); // prettier-ignore
+    await again.query('mutation ($a: String!, $b: String!) { changePassword(input: { currentPassword: $a, newPassword: $b }) { viewer { id } } }', { a: oneTimePassword, b: `${password}x` }); // prettier-ignore
+    expect((await again.query('{ viewer { status } instances { totalCount } }')).viewer).toEqual({ status: 'ACTIVE' });
+  });
+
+  test('given twice, only the last one is good', async () => {
+    const { id, email } = await people.somebody('very-forgetful', 'USER');
+    const [first, second] = [await people.setPassword(id), await people.setPassword(id)];
+    expect(first.oneTimePassword).not.toBe(second.oneTimePassword);
+    await expect(app.as(email, first.oneTimePassword)).rejects.toThrow('INVALID_CREDENTIALS');
+    await app.as(email, second.oneTimePassword);
+  });
+
+  test('opens no locked account, and whoever it is unlocked for must change it first', async () => {
+    const { id, email } = await people.somebody('locked-and-forgetful', 'USER');
+    await people.update({ userId: id, status: 'LOCKED' });
+    const { user, oneTimePassword } = await people.setPassword(id);
+    expect(user.status).toBe('LOCKED');
+    await expect(app.as(email, oneTimePassword)).rejects.toThrow('INVALID_CREDENTIALS');
+    expect((await people.update({ userId: id, status: 'ACTIVE' })).user.status).toBe('INVITED');
+    await app.as(email, oneTimePassword);
+  });
+
+  test('is for ADMIN, and for accounts that are there', async () => {
+    const ops = await people.somebody('no-resetter', 'OPERATIONS');
+    const { errors } = await ops.client.send(SET_PASSWORD, { userId: ops.id });
+    expect(errors?.[0]?.extensions).toMatchObject({ code: 'FORBIDDEN', requiredRoles: ['ADMIN'] });
+    for (const userId of [missingId('User'), missingId('Instance'), 'malformed']) {
+      expect(await people.setPassword(userId)).toEqual({ user: null, oneTimePassword: null, userErrors: [{ code: 'NOT_FOUND', message: 'There is no such user.', field: ['userId'] }] }); // prettier-ignore
+    }
   });
 });
 

@@ -24,11 +24,15 @@ export interface Origin {
   client: string | null;
 }
 
-/** What a service is told of a request: who asks, from where, and the id under which the log knows it. */
-export interface Request {
-  actor: Actor;
+/** What is known of a request of whoever it is: from where it came, and the id under which the log knows it. */
+export interface Visit {
   correlationId: string;
   origin: Origin;
+}
+
+/** What a service is told of a request: who asks, besides. */
+export interface Request extends Visit {
+  actor: Actor;
 }
 
 /** Nobody: without a token, or with one that is no good (which public fields ignore and all others refuse). */

@@ -1,35 +1,46 @@
-/** Passwords: argon2id with the library's defaults (OWASP's minimum), and what makes one acceptable. */
+/** Passwords: argon2id with the library's defaults (OWASP's minimum), and what makes one acceptable by NIST SP 800-63B. */
 import { randomBytes } from 'node:crypto';
 import { hash, verify } from '@node-rs/argon2';
-import { AppError, UserErrorCode } from '../errors';
-import { COMMON_PASSWORDS } from './common-passwords';
+import { invalidInput } from '../errors';
+import { isGuessable } from './guessable';
 
 const LENGTH = { min: 15, max: 128 };
+/** Four code points at most become one, each of two code units: what is longer has too many characters in every form. */
+const LONGEST_TEXT = 4 * 2 * LENGTH.max + 1;
+
+/** Each takes 19 MiB and a thread for tens of milliseconds, and there are four threads, which files and names need too. */
+const AT_ONCE = 2;
+
+/** The same text on every keyboard: a letter with its accent as one character or as two is one letter. */
+export const normal = (password: string) => password.slice(0, LONGEST_TEXT).normalize('NFKC');
 
 /** The hash as a PHC string. */
 export function hashPassword(password: string): Promise<string> {
-  return hash(password);
+  return inTurn(() => hash(normal(password)));
 }
 
 /** Takes as long for an account that does not exist (`passwordHash` null) as for one that does. */
 export async function passwordFits(passwordHash: string | null, password: string): Promise<boolean> {
-  // A character has up to two code units: what is left out here was too long to fit anything.
-  const fits = await verify(passwordHash ?? (await decoy), password.slice(0, 2 * LENGTH.max + 1));
+  const known = passwordHash ?? (await decoy);
+  let fits = false;
+  // As it was typed, too: hashes that are older than the normal form were made of that. What is left out was too long to fit.
+  const forms = [normal(password), password].map((form) => form.slice(0, 2 * LENGTH.max + 1));
+  for (const form of new Set(forms)) fits = (await inTurn(() => verify(known, form))) || fits;
   return passwordHash !== null && fits;
 }
 
-/** Throws INVALID_INPUT with a sentence unless it has 15 to 128 characters and is not a common one. */
-export function judgePassword(password: string, field: string[]): void {
-  const length = [...password].length;
+/** Throws INVALID_INPUT with a sentence unless it has 15 to 128 characters and is not easily guessed of this person. */
+export function judgePassword(password: string, field: string, names: string[]): void {
+  const text = normal(password);
+  const length = [...text].length;
   if (length < LENGTH.min || length > LENGTH.max) {
-    throw new AppError(UserErrorCode.INVALID_INPUT, `A password has ${LENGTH.min} to ${LENGTH.max} characters.`, {
-      field,
-    });
+    throw invalidInput(field, `A password has ${LENGTH.min} to ${LENGTH.max} characters.`);
   }
-  if (isCommon(password)) {
-    throw new AppError(UserErrorCode.INVALID_INPUT, 'This password is among the commonly used ones; choose another.', {
+  if (isGuessable(text, names)) {
+    throw invalidInput(
       field,
-    });
+      'This password is among the commonly used ones, or made of a few of them or of your own names; choose another.',
+    );
   }
 }
 
@@ -40,11 +51,19 @@ export function oneTimePassword(): string {
     .replace(/(.{6})(?=.)/g, '$1-');
 }
 
-/** Listed, one character or short word over and over, or a plain run along the alphabet or the digits. */
-function isCommon(password: string): boolean {
-  const plain = password.toLowerCase().replace(/\s+/g, '');
-  const runs = 'abcdefghijklmnopqrstuvwxyz'.repeat(3) + '0123456789'.repeat(6) + '01234567890'.repeat(6);
-  return COMMON_PASSWORDS.has(plain) || /^(.{1,8}?)\1+.{0,7}$/s.test(plain) || runs.includes(plain);
+let running = 0;
+const waiting: (() => void)[] = [];
+
+async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  if (running < AT_ONCE) running += 1;
+  else await new Promise<void>((go) => waiting.push(go));
+  try {
+    return await work();
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else running -= 1;
+  }
 }
 
-const decoy = hash(randomBytes(32).toString('hex'));
+const decoy = hashPassword(randomBytes(32).toString('hex'));

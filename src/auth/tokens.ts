@@ -1,12 +1,26 @@
-/** Access tokens: signed, short-lived, pinned to one algorithm, issuer and audience. Refresh tokens are in sessions.ts. */
+/** Access tokens: signed, short-lived, pinned to one algorithm, issuer and audience. Refresh tokens are in refresh-tokens.ts. */
 import { createHash, createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { sign, verify, type Algorithm, type JwtPayload } from 'jsonwebtoken';
 
 export const ACCESS_TOKEN_SECONDS = 600;
+/** Ours have about 400 characters; nothing longer is looked at. */
+const LONGEST_TOKEN = 4096;
+
+interface Secret {
+  /** For HS256. */
+  secret: Buffer | string;
+}
+
+interface PublicKey {
+  /** A PEM: RSA for RS256, a P-256 curve for ES256. */
+  publicKey: Buffer;
+}
 
 export interface TokenSettings {
-  /** A secret for HS256, or a PEM key pair: RSA for RS256, a P-256 curve for ES256. */
-  key: { secret: Buffer | string } | { privateKey: Buffer; publicKey: Buffer };
+  /** Signs, and verifies what it signed. */
+  key: Secret | (PublicKey & { privateKey: Buffer });
+  /** Those that signed before it: what they signed stays good until it expires. */
+  previous?: readonly (Secret | PublicKey)[];
   issuer: string;
   audience: string;
 }
@@ -16,36 +30,33 @@ export interface AccessClaims {
   sessionId: string;
 }
 
+/** A key with the only algorithm it is good for. */
+interface Verifier {
+  id: string;
+  algorithm: Algorithm;
+  key: KeyObject;
+}
+
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 export class Tokens {
-  private readonly algorithm: Algorithm;
-  private readonly signingKey: KeyObject;
-  private readonly verifyingKey: KeyObject;
-  private readonly keyId: string;
+  private readonly signer: Verifier;
+  /** By key id. */
+  private readonly verifiers: ReadonlyMap<string, Verifier>;
 
   constructor(private readonly settings: TokenSettings) {
-    const { key } = settings;
-    if ('secret' in key) {
-      this.algorithm = 'HS256';
-      // A ready key: given text, the library first tries whether it is a public one, which costs more than the rest.
-      this.signingKey = this.verifyingKey = createSecretKey(Buffer.from(key.secret));
-      this.keyId = fingerprint(key.secret);
-    } else {
-      const publicKey = createPublicKey(key.publicKey);
-      this.algorithm = publicKey.asymmetricKeyType === 'ec' ? 'ES256' : 'RS256';
-      this.signingKey = createPrivateKey(key.privateKey);
-      this.verifyingKey = publicKey;
-      this.keyId = fingerprint(key.publicKey);
-    }
+    const { key, previous = [] } = settings;
+    const verifier = verifierOf(key);
+    this.signer = 'privateKey' in key ? { ...verifier, key: createPrivateKey(key.privateKey) } : verifier;
+    this.verifiers = new Map([...previous.map(verifierOf), verifier].map((each) => [each.id, each]));
   }
 
   signAccess({ userId, sessionId }: AccessClaims, role: string): { token: string; expiresAt: Date } {
     const { issuer, audience } = this.settings;
     const expires = Math.floor(Date.now() / 1000) + ACCESS_TOKEN_SECONDS;
-    const token = sign({ sid: sessionId, role, exp: expires }, this.signingKey, {
-      algorithm: this.algorithm,
-      keyid: this.keyId,
+    const token = sign({ sid: sessionId, role, exp: expires }, this.signer.key, {
+      algorithm: this.signer.algorithm,
+      keyid: this.signer.id,
       subject: userId,
       issuer,
       audience,
@@ -55,23 +66,40 @@ export class Tokens {
 
   /** Null for every token that is not whole, ours, for us and in time. Nobody is told which. */
   verifyAccess(token: string | undefined): AccessClaims | null {
-    if (!token) return null;
+    if (!token || token.length > LONGEST_TOKEN) return null;
     try {
+      const verifier = this.verifiers.get(keyIdOf(token));
+      if (!verifier) return null;
       const { issuer, audience } = this.settings;
-      const { header, payload } = verify(token, this.verifyingKey, {
+      const { header, payload } = verify(token, verifier.key, {
         complete: true,
-        algorithms: [this.algorithm],
+        algorithms: [verifier.algorithm],
         issuer,
         audience,
         maxAge: ACCESS_TOKEN_SECONDS,
       });
       // RFC 7515: a header that must be understood and is not makes the token invalid; the library lets it pass.
-      if ('crit' in header || (header.kid !== undefined && header.kid !== this.keyId)) return null;
-      return claimsOf(payload);
+      return 'crit' in header ? null : claimsOf(payload);
     } catch {
       return null;
     }
   }
+}
+
+function verifierOf(key: Secret | PublicKey): Verifier {
+  if ('secret' in key) {
+    // A ready key: given text, the library first tries whether it is a public one, which costs more than the rest.
+    return { id: fingerprint(key.secret), algorithm: 'HS256', key: createSecretKey(Buffer.from(key.secret)) };
+  }
+  const publicKey = createPublicKey(key.publicKey);
+  const algorithm = publicKey.asymmetricKeyType === 'ec' ? 'ES256' : 'RS256';
+  return { id: fingerprint(key.publicKey), algorithm, key: publicKey };
+}
+
+/** What a token that nobody has verified yet says of its key: good for nothing but choosing one of ours.. */
+function keyIdOf(token: string): string {
+  const header = Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString();
+  return (JSON.parse(header) as { kid: string }).kid;
 }
 
 function claimsOf(payload: JwtPayload | string): AccessClaims | null {

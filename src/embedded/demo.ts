@@ -42,7 +42,7 @@ export async function ensureDemoAccounts({ db, users }: DemoParts, folder: strin
     const [there] = await db.query<{ id: string }[]>('select id from users where email = $1 and removed_at is null', [
       account.email,
     ]);
-    if (!there) await users.insert(account, password, UserStatus.ACTIVE);
+    if (!there) await users.insert(ourselves(), account, password, UserStatus.ACTIVE);
     else if (!known[name])
       await db.query('update users set password_hash = $2 where id = $1', [there.id, await hashPassword(password)]);
   }
@@ -59,7 +59,8 @@ export async function seedLocalEngine(parts: DemoParts, engine: LocalEngine, fol
       await engine.createInstance('default', name, options);
     }
   }
-  for (const [user, name] of ASSIGNED) await assign(parts, user, name);
+  const admin = await requestOf(parts, ACCOUNTS.admin.email);
+  for (const [user, name] of ASSIGNED) await assign(parts, admin, user, name);
   const ops = await requestOf(parts, ACCOUNTS.ops.email);
   await take(parts, ops, 'web-1', { name: 'before-upgrade', description: 'Before the upgrade to version 2.' });
   await take(parts, ops, 'web-1', {
@@ -103,9 +104,9 @@ const ASSIGNED = [
   ['bob', 'build-1'],
 ] as const;
 
-async function assign(parts: DemoParts, account: keyof typeof ACCOUNTS, name: string): Promise<void> {
-  const { actor } = await requestOf(parts, ACCOUNTS[account].email);
-  await parts.users.assign({ userId: actor.userId, instanceId: (await imported(parts, name)).id });
+async function assign(parts: DemoParts, admin: Request, account: keyof typeof ACCOUNTS, name: string): Promise<void> {
+  const { userId } = await personOf(parts, ACCOUNTS[account].email);
+  await parts.users.assign(admin, { userId, instanceId: (await imported(parts, name)).id });
 }
 
 async function take(
@@ -158,14 +159,25 @@ async function facts(engine: LocalEngine, name: string) {
   return found;
 }
 
-async function requestOf({ db }: DemoParts, email: string): Promise<Request> {
+/** A request of somebody who is signed in for the few minutes that this may take. */
+async function requestOf(parts: DemoParts, email: string): Promise<Request> {
+  const person = await personOf(parts, email);
+  const sessionId = uuidv7();
+  await parts.db.query(
+    `insert into sessions (id, user_id, refresh_token_hash, client, created_at, refreshed_at, expires_at)
+     values ($1, $2, '', 'keyframe demo', now(), now(), now() + interval '10 minutes')`,
+    [sessionId, person.userId],
+  );
+  return { ...ourselves(), actor: { ...person, credential: session(sessionId) } };
+}
+
+async function personOf({ db }: DemoParts, email: string): Promise<Omit<Actor, 'credential'>> {
   const [found] = await db.query<Omit<Actor, 'credential'>[]>(
     `select id as "userId", role, status from users where email = $1 and removed_at is null`,
     [email],
   );
   if (!found) throw new Error(`the demo account ${email} is not there`);
-  const actor = { ...found, credential: session(found.userId) };
-  return { actor, correlationId: uuidv7(), origin: { address: null, client: 'keyframe demo' } };
+  return found;
 }
 
 async function eventually<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
@@ -175,4 +187,9 @@ async function eventually<T>(what: string, look: () => Promise<T | undefined | f
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
   throw new Error(`${what} did not come about`);
+}
+
+/** What is done at the program's own instance. */
+function ourselves() {
+  return { actor: null, correlationId: uuidv7(), origin: { address: null, client: 'keyframe demo' } };
 }

@@ -1,11 +1,14 @@
+import { Field, ObjectType } from 'type-graphql';
 import { Column, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn, type Relation } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { OPTIONAL_TIME, TIME } from './time';
 import { User } from './user';
 
 /** One sign-in and the family of refresh tokens that grew from it. Only the newest token of a family is good. */
+@ObjectType({ description: 'That somebody has signed in somewhere, and goes on from there.' })
 @Entity('sessions')
 @Index('sessions_by_user', ['userId'])
+@Index('sessions_by_expiry', ['expiresAt'])
 export class Session {
   @PrimaryColumn('uuid', { primaryKeyConstraintName: 'sessions_pkey' })
   id: string = uuidv7();
@@ -17,24 +20,34 @@ export class Session {
   @JoinColumn({ name: 'user_id', foreignKeyConstraintName: 'session_of_user' })
   user: Relation<User>;
 
-  /** SHA-256 of the newest refresh token. */
+  /** SHA-256 of the secret that all its refresh tokens share; null in one that began before there was such a secret. */
+  @Column('bytea', { nullable: true })
+  familyHash: Buffer | null;
+
+  /** SHA-256 of the newest refresh token's own secret. */
   @Column('bytea')
   refreshTokenHash: Buffer;
 
-  /** From where it was begun. */
+  @Field(() => String, { nullable: true, description: 'The network address it was begun from; null when unknown.' })
   @Column('text', { nullable: true })
   address: string | null;
 
-  /** How the client's program named itself. */
+  @Field(() => String, {
+    nullable: true,
+    description: 'How the program it was begun with named itself; null when it did not.',
+  })
   @Column('text', { nullable: true })
   client: string | null;
 
+  @Field(() => Date, { description: 'When it was begun.' })
   @Column(TIME)
   createdAt: Date;
 
+  @Field(() => Date, { description: 'When it got its newest tokens.' })
   @Column(TIME)
   refreshedAt: Date;
 
+  @Field(() => Date, { description: 'When it ends by itself.' })
   @Column(TIME)
   expiresAt: Date;
 

@@ -4,10 +4,11 @@ import type { EntityClass } from '../db/rows';
 import { Instance } from '../entities/instance';
 import { InstanceAssignment } from '../entities/instance-assignment';
 import { Operation } from '../entities/operation';
+import { Session } from '../entities/session';
 import { Snapshot } from '../entities/snapshot';
 import { User } from '../entities/user';
 import type { Params } from './params';
-import { visibleInstance, visibleUser } from './visibility';
+import { visibleInstance, visibleSession, visibleUser } from './visibility';
 
 export interface Listing<T extends object> {
   entity: EntityClass<T>;
@@ -88,6 +89,15 @@ export const USERS: Listing<User> = {
     status: 't.status',
     createdAt: 't.created_at',
   },
+};
+
+export const SESSIONS: Listing<Session> = {
+  entity: Session,
+  from: 'sessions t',
+  visible: (actor, params) => visibleSession(actor, 't', params),
+  orders: BY_CREATION,
+  defaultOrder: { field: 'CREATED_AT', direction: 'DESC' },
+  filters: {},
 };
 
 export const ASSIGNMENTS: Listing<InstanceAssignment> = {

@@ -16,6 +16,12 @@ export function visibleEvent(actor: Actor, event: string, params: Params): strin
   return actor.role === Role.USER ? `(${event}.user_id = ${params.add(actor.userId)} or ${forAll})` : forAll;
 }
 
+/** A condition on a session that has not ended: people see their own, ADMIN sees everyone's. */
+export function visibleSession(actor: Actor, session: string, params: Params): string {
+  const own = actor.role === Role.ADMIN ? 'true' : `${session}.user_id = ${params.add(actor.userId)}`;
+  return `${session}.ended_at is null and ${session}.expires_at > now() and ${own}`;
+}
+
 /** A condition on the user whose id is `userId`: people see themselves, ADMIN sees everyone who has not been removed. */
 export function visibleUser(actor: Actor, user: string, params: Params): string {
   const self = actor.role === Role.ADMIN ? 'true' : `${user}.id = ${params.add(actor.userId)}`;

@@ -1,10 +1,13 @@
-/** Signing in and out. */
-import { Arg, Ctx, Field, InputType, Mutation, ObjectType, Resolver } from 'type-graphql';
+/** Signing in and out, and what people do with their own account. */
+import { Arg, Ctx, Field, FieldResolver, ID, InputType, Mutation, ObjectType, Resolver, Root } from 'type-graphql';
 import { Auth, Public } from '../auth/directives';
-import type { Sessions, SignedIn } from '../auth/sessions';
 import { Role } from '../entities/enums';
+import { Session } from '../entities/session';
 import { User } from '../entities/user';
+import type { OwnAccount } from '../services/own-account';
+import type { Sessions, SignedIn } from '../services/sessions';
 import type { Context } from './context';
+import { idOf, toGlobalId } from './global-id';
 import { answer, Payload } from './user-errors';
 
 @InputType({ description: 'Who signs in.' })
@@ -22,12 +25,20 @@ class RefreshSessionInput {
   refreshToken: string;
 }
 
+@InputType({ description: 'Which session to end.' })
+class EndSessionInput {
+  @Field(() => ID, { description: 'One of your own; the one you ask from, too.' })
+  sessionId: string;
+}
+
 @InputType({ description: 'A new password of one’s own.' })
 class ChangePasswordInput {
   @Field(() => String, { description: 'The present password, also a one-time one.' })
   currentPassword: string;
 
-  @Field(() => String, { description: '15 to 128 characters, and none of the common ones.' })
+  @Field(() => String, {
+    description: '15 to 128 characters; no common one, nor a few of them or your own names in a row.',
+  })
   newPassword: string;
 }
 
@@ -55,15 +66,27 @@ class SignInPayload extends Payload {
 @ObjectType({ description: 'What `signOut` answers.' })
 class SignOutPayload extends Payload {}
 
-@ObjectType({ description: 'What `changePassword` answers.' })
-class ChangePasswordPayload extends Payload {
+@ObjectType()
+abstract class ViewerPayload extends Payload {
   @Field(() => User, { nullable: true, description: 'You; null when refused.' })
   viewer: User | null;
 }
 
-@Resolver()
+@ObjectType({ description: 'What `changePassword` answers.' })
+class ChangePasswordPayload extends ViewerPayload {}
+
+@ObjectType({ description: 'What `endSession` answers.' })
+class EndSessionPayload extends ViewerPayload {}
+
+@ObjectType({ description: 'What `endOtherSessions` answers.' })
+class EndOtherSessionsPayload extends ViewerPayload {}
+
+@Resolver(() => Session)
 export class SessionResolver {
-  constructor(private readonly sessions: Sessions) {}
+  constructor(
+    private readonly sessions: Sessions,
+    private readonly account: OwnAccount,
+  ) {}
 
   @Public()
   @Mutation(() => SignInPayload, { description: 'Begins a session. INVALID_CREDENTIALS says no more than that.' })
@@ -71,7 +94,7 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => SignInInput, { description: 'Who.' }) { email, password }: SignInInput,
   ): Promise<SignInPayload> {
-    return answer(context, async () => begin(context, await this.sessions.signIn(email, password)));
+    return answer(context, async () => begin(context, await this.sessions.signIn(context, email, password)));
   }
 
   @Public()
@@ -80,14 +103,14 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => RefreshSessionInput, { description: 'The token.' }) { refreshToken }: RefreshSessionInput,
   ): Promise<SignInPayload> {
-    return answer(context, async () => begin(context, await this.sessions.refresh(refreshToken)));
+    return answer(context, async () => begin(context, await this.sessions.refresh(context, refreshToken)));
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
   @Mutation(() => SignOutPayload, { description: 'Ends this session, its tokens and its subscriptions.' })
   signOut(@Ctx() context: Context): Promise<SignOutPayload> {
     return answer(context, async () => {
-      await this.sessions.signOut(context.actor);
+      await this.sessions.signOut(context.request);
       return {};
     });
   }
@@ -99,10 +122,41 @@ export class SessionResolver {
     @Arg('input', () => ChangePasswordInput, { description: 'The passwords.' }) input: ChangePasswordInput,
   ): Promise<ChangePasswordPayload> {
     return answer(context, async () => {
-      const viewer = await this.sessions.changePassword(context.actor, input.currentPassword, input.newPassword);
+      const viewer = await this.account.changePassword(context.request, input.currentPassword, input.newPassword);
       context.become({ ...context.actor, status: viewer.status });
       return { viewer };
     });
+  }
+
+  @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @Mutation(() => EndSessionPayload, { description: 'Ends one of your sessions, its tokens and its subscriptions.' })
+  endSession(
+    @Ctx() context: Context,
+    @Arg('input', () => EndSessionInput, { description: 'Which.' }) { sessionId }: EndSessionInput,
+  ): Promise<EndSessionPayload> {
+    return answer(context, async () => {
+      await this.account.endSession(context.request, idOf('Session', sessionId));
+      return { viewer: await context.reads.behind(User, context.actor.userId) };
+    });
+  }
+
+  @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @Mutation(() => EndOtherSessionsPayload, { description: 'Ends all of your sessions but the one you ask from.' })
+  endOtherSessions(@Ctx() context: Context): Promise<EndOtherSessionsPayload> {
+    return answer(context, async () => {
+      await this.account.endOtherSessions(context.request);
+      return { viewer: await context.reads.behind(User, context.actor.userId) };
+    });
+  }
+
+  @FieldResolver(() => ID, { description: 'Opaque id of the session.' })
+  id(@Root() { id }: Session): string {
+    return toGlobalId('Session', id);
+  }
+
+  @FieldResolver(() => Boolean, { description: 'Whether it is the one that you ask from.' })
+  current(@Root() { id }: Session, @Ctx() { actor: { credential } }: Context): boolean {
+    return credential.kind === 'SESSION' && credential.id === id;
   }
 }
 

@@ -1,122 +1,33 @@
 /** People: oneself, and for ADMIN everyone. What others see of a person is id and display name. */
-import {
-  Arg,
-  Args,
-  ArgsType,
-  Ctx,
-  Field,
-  FieldResolver,
-  ID,
-  InputType,
-  Mutation,
-  ObjectType,
-  Query,
-  Resolver,
-  Root,
-} from 'type-graphql';
+import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
 import { Auth } from '../auth/directives';
 import { Role, UserStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
+import type { Session } from '../entities/session';
 import { User } from '../entities/user';
-import { ASSIGNED_INSTANCES, USERS } from '../read/lists';
+import { ASSIGNED_INSTANCES, SESSIONS, USERS } from '../read/lists';
 import type { Connection } from '../read/reads';
 import type { Users } from '../services/users';
-import { InstanceConnection, PageArgs, UserConnection } from './connections';
+import { InstanceConnection, PageArgs, SessionConnection, UserConnection } from './connections';
 import type { Context } from './context';
-import { UserFilter } from './filters.inputs';
 import { idOf, toGlobalId } from './global-id';
 import { InstancesArgs } from './instance.resolver';
-import { answer, Payload } from './user-errors';
-
-@ArgsType()
-class UsersArgs extends PageArgs {
-  @Field(() => UserFilter, { nullable: true, description: 'Which of them.' })
-  filter?: UserFilter | null;
-}
-
-@InputType({ description: 'A new account.' })
-class CreateUserInput {
-  @Field(() => String, { description: 'Their e-mail address, with which they sign in; in upper or lower case.' })
-  email: string;
-
-  @Field(() => String, { nullable: true, description: 'The name others see; by default the part before the @.' })
-  displayName?: string | null;
-
-  @Field(() => Role, { description: 'What they may do.' })
-  role: Role;
-}
-
-@InputType({ description: 'Changes of an account. What is absent or null stays.' })
-class UpdateUserInput {
-  @Field(() => ID, { description: 'Whose account.' })
-  userId: string;
-
-  @Field(() => String, { nullable: true, description: 'The name others see.' })
-  displayName?: string | null;
-
-  @Field(() => Role, { nullable: true, description: 'What they may do, from their next request on.' })
-  role?: Role | null;
-
-  @Field(() => UserStatus, { nullable: true, description: 'LOCKED ends their sessions; ACTIVE lets them in again.' })
-  status?: UserStatus | null;
-}
-
-@InputType({ description: 'Whose account to remove.' })
-class RemoveUserInput {
-  @Field(() => ID, { description: 'Whose account.' })
-  userId: string;
-}
-
-@InputType({ description: 'Which instance, and to whom.' })
-class AssignInstanceInput {
-  @Field(() => ID, { description: 'The user who may see it.' })
-  userId: string;
-
-  @Field(() => ID, { description: 'The instance.' })
-  instanceId: string;
-}
-
-@InputType({ description: 'Which instance, and from whom.' })
-class UnassignInstanceInput {
-  @Field(() => ID, { description: 'The user who may no longer see it.' })
-  userId: string;
-
-  @Field(() => ID, { description: 'The instance.' })
-  instanceId: string;
-}
-
-@ObjectType()
-abstract class UserPayload extends Payload {
-  @Field(() => User, { nullable: true, description: 'The account as it is now; null when refused.' })
-  user: User | null;
-}
-
-@ObjectType({ description: 'What `createUser` answers.' })
-class CreateUserPayload extends UserPayload {
-  @Field(() => String, {
-    nullable: true,
-    description: 'A password for the first sign-in, shown now and never again; it must be changed at once.',
-  })
-  oneTimePassword: string | null;
-}
-
-@ObjectType({ description: 'What `updateUser` answers.' })
-class UpdateUserPayload extends UserPayload {}
-
-@ObjectType({ description: 'What `removeUser` answers: the account as it was.' })
-class RemoveUserPayload extends UserPayload {}
-
-@ObjectType()
-abstract class AssignmentPayload extends UserPayload {
-  @Field(() => Instance, { nullable: true, description: 'The instance; null when refused.' })
-  instance: Instance | null;
-}
-
-@ObjectType({ description: 'What `assignInstance` answers.' })
-class AssignInstancePayload extends AssignmentPayload {}
-
-@ObjectType({ description: 'What `unassignInstance` answers.' })
-class UnassignInstancePayload extends AssignmentPayload {}
+import { answer } from './user-errors';
+import {
+  AssignInstanceInput,
+  AssignInstancePayload,
+  CreateUserInput,
+  CreateUserPayload,
+  RemoveUserInput,
+  RemoveUserPayload,
+  SetUserPasswordInput,
+  SetUserPasswordPayload,
+  UnassignInstanceInput,
+  UnassignInstancePayload,
+  UpdateUserInput,
+  UpdateUserPayload,
+  UsersArgs,
+} from './user.inputs';
 
 @Resolver(() => User)
 export class UserResolver {
@@ -141,7 +52,7 @@ export class UserResolver {
     @Arg('input', () => CreateUserInput, { description: 'The account.' }) input: CreateUserInput,
   ): Promise<CreateUserPayload> {
     return answer(context, async () => {
-      const { user, password } = await this.users.create(input);
+      const { user, password } = await this.users.create(context.request, input);
       return { user, oneTimePassword: password };
     });
   }
@@ -153,8 +64,22 @@ export class UserResolver {
     @Arg('input', () => UpdateUserInput, { description: 'The changes.' }) input: UpdateUserInput,
   ): Promise<UpdateUserPayload> {
     return answer(context, async () => ({
-      user: await this.users.update({ ...input, userId: idOf('User', input.userId) }),
+      user: await this.users.update(context.request, { ...input, userId: idOf('User', input.userId) }),
     }));
+  }
+
+  @Auth(Role.ADMIN)
+  @Mutation(() => SetUserPasswordPayload, {
+    description: 'Gives an account a one-time password and ends its sessions. API tokens stay, unless it is locked.',
+  })
+  setUserPassword(
+    @Ctx() context: Context,
+    @Arg('input', () => SetUserPasswordInput, { description: 'Whose.' }) input: SetUserPasswordInput,
+  ): Promise<SetUserPasswordPayload> {
+    return answer(context, async () => {
+      const { user, password } = await this.users.setPassword(context.request, idOf('User', input.userId));
+      return { user, oneTimePassword: password };
+    });
   }
 
   @Auth(Role.ADMIN)
@@ -163,7 +88,9 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => RemoveUserInput, { description: 'Whose.' }) input: RemoveUserInput,
   ): Promise<RemoveUserPayload> {
-    return answer(context, async () => ({ user: await this.users.remove(idOf('User', input.userId)) }));
+    return answer(context, async () => ({
+      user: await this.users.remove(context.request, idOf('User', input.userId)),
+    }));
   }
 
   @Auth(Role.ADMIN)
@@ -172,7 +99,7 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => AssignInstanceInput, { description: 'Which to whom.' }) input: AssignInstanceInput,
   ): Promise<AssignInstancePayload> {
-    return answer(context, () => this.users.assign(pairOf(input)));
+    return answer(context, () => this.users.assign(context.request, pairOf(input)));
   }
 
   @Auth(Role.ADMIN)
@@ -181,7 +108,7 @@ export class UserResolver {
     @Ctx() context: Context,
     @Arg('input', () => UnassignInstanceInput, { description: 'Which from whom.' }) input: UnassignInstanceInput,
   ): Promise<UnassignInstancePayload> {
-    return answer(context, () => this.users.unassign(pairOf(input)));
+    return answer(context, () => this.users.unassign(context.request, pairOf(input)));
   }
 
   @FieldResolver(() => ID, { description: 'Opaque, global id.' })
@@ -230,14 +157,31 @@ export class UserResolver {
     @Ctx() context: Context,
     @Args(() => InstancesArgs) args: InstancesArgs,
   ): Promise<Connection<Instance> | null> {
-    // A one-time password opens nothing but the way to a password of one's own.
-    const mayLook = knowsAll(context, user) && context.actor.status !== UserStatus.INVITED;
-    return mayLook ? context.reads.listBelow(ASSIGNED_INSTANCES, 'a.user_id', user.id, args) : null;
+    return mayLookFurther(context, user)
+      ? context.reads.listBelow(ASSIGNED_INSTANCES, 'a.user_id', user.id, args)
+      : null;
+  }
+
+  @FieldResolver(() => SessionConnection, {
+    nullable: true,
+    description: 'Where they are signed in, newest first; null unless it is you, or you are ADMIN.',
+  })
+  async sessions(
+    @Root() user: User,
+    @Ctx() context: Context,
+    @Args(() => PageArgs) args: PageArgs,
+  ): Promise<Connection<Session> | null> {
+    return mayLookFurther(context, user) ? context.reads.listBelow(SESSIONS, 't.user_id', user.id, args) : null;
   }
 }
 
 function knowsAll({ actor }: Context, user: User): boolean {
   return actor.role === Role.ADMIN || actor.userId === user.id;
+}
+
+/** A one-time password opens nothing but the way to a password of one's own. */
+function mayLookFurther(context: Context, user: User): boolean {
+  return knowsAll(context, user) && context.actor.status !== UserStatus.INVITED;
 }
 
 function pairOf({ userId, instanceId }: AssignInstanceInput) {

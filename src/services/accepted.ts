@@ -1,8 +1,8 @@
 /** Work that was accepted for a request, once for each idempotency key. */
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Request } from '../auth/actor';
+import { asActor } from '../auth/standing';
 import { findRow } from '../db/rows';
-import { inTransaction } from '../db/transaction';
 import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { once } from './idempotency';
@@ -31,7 +31,7 @@ export function acceptOnce(
   wish: { idempotencyKey?: string | null },
   work: (tx: EntityManager) => Promise<Made>,
 ): Promise<Accepted> {
-  return inTransaction(db, async (tx) => {
+  return asActor(db, request, async (tx) => {
     let made: Made | undefined;
     const { result, replayed } = await once(tx, request, mutation, wish, async () => {
       made = await work(tx);

@@ -1,8 +1,8 @@
 /** Operations as their callers wish them: withdrawn while nothing was begun, or asked for once again. */
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Request } from '../auth/actor';
+import { asActor } from '../auth/standing';
 import { columnsOf, findRow, queryEntities } from '../db/rows';
-import { inTransaction } from '../db/transaction';
 import { OperationKind, OperationStatus, SnapshotStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import { Operation } from '../entities/operation';
@@ -29,7 +29,7 @@ export class Operations {
 
   /** Withdraws what was not begun. The lock on the row decides between this and a worker that claims it at this moment. */
   cancel(request: Request, { operationId }: CancelOperation): Promise<Operation> {
-    return inTransaction(this.db, async (tx) => {
+    return asActor(this.db, request, async (tx) => {
       const { id } = await visible(tx, request, OPERATIONS, operationId, 'operationId', 'operation');
       const [locked] = await queryEntities(tx, Operation, LOCK(columnsOf(tx, Operation, 'o')), [id]);
       if (!locked) throw notFound('operationId', 'operation');

@@ -2,6 +2,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import type { Request } from '../auth/actor';
+import { asActor } from '../auth/standing';
 import { columnsOf, queryEntities } from '../db/rows';
 import { inTransaction } from '../db/transaction';
 import { Operation } from '../entities/operation';
@@ -56,7 +57,7 @@ export class SnapshotDeletion {
     }
     let results: DeletionResult[] = [];
     try {
-      return await inTransaction(this.db, async (tx) => {
+      return await asActor(this.db, request, async (tx) => {
         const { result, replayed } = await once(tx, request, 'deleteSnapshots', wish, async () => {
           results = await this.accept(tx, request, wish);
           if (results.every(({ operation }) => operation === null)) throw new NothingAccepted();

@@ -1,8 +1,8 @@
 /** Snapshots as their callers wish them: each wish becomes rows and an operation in one transaction; no engine is called. */
 import type { DataSource } from 'typeorm';
 import type { Request } from '../auth/actor';
+import { asActor } from '../auth/standing';
 import { columnsOf, queryEntities } from '../db/rows';
-import { inTransaction } from '../db/transaction';
 import { Snapshot } from '../entities/snapshot';
 import { AppError, notFound, UserErrorCode } from '../errors';
 import { acceptOnce, type Accepted } from './accepted';
@@ -53,7 +53,7 @@ export class Snapshots {
   /** Changes what only we know of a snapshot. Absent keeps, null clears; a version that is not the row's is refused. */
   update(request: Request, wish: UpdateSnapshot): Promise<Snapshot> {
     judgeDescription(wish.description);
-    return inTransaction(this.db, async (tx) => {
+    return asActor(this.db, request, async (tx) => {
       await judgeExpiry(tx, wish.expiresAt);
       const { snapshot } = await visibleSnapshot(tx, request, wish.snapshotId);
       const { version = null, description, expiresAt } = wish;

@@ -8,6 +8,7 @@ import { inTransaction } from '../db/transaction';
 import type { Hint, InstanceFacts } from '../engine/engine';
 import { forgetOldEvents } from '../read/event-log';
 import { forgetOldKeys } from '../services/idempotency';
+import { forgetOldSessions } from '../services/session-rows';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
 import { noteAway, noteEngine, noteRun } from './engine-row';
 import { EngineRuns } from './engine-runs';
@@ -133,6 +134,7 @@ export class Observer {
     try {
       await this.options.deletion.deleteExpired();
       await inTransaction(this.parts.db, forgetOldKeys);
+      await inTransaction(this.parts.db, forgetOldSessions);
       await forgetOldEvents(this.parts.db);
     } catch (error) {
       this.parts.log('error', { err: error }, 'what is due could not be done; it is tried again');

@@ -3,7 +3,8 @@ import type { World } from './access-world';
 import type { TestClient } from './app';
 import { ask, done, instanceId } from './stories';
 
-const PERSON = 'id displayName email role status createdAt assignedInstances { totalCount nodes { id } }';
+const PERSON =
+  'id displayName email role status createdAt assignedInstances { totalCount nodes { id } } sessions { totalCount nodes { id address client current } }';
 
 /** What of a person is not null to somebody who stands so to them, by the table. */
 function shownTo(relations: string[]): string[] {

@@ -30,6 +30,8 @@ export const ROOTS = `
   Mutation.refreshSession       | input: { refreshToken: "nothing" }                                 | answer    | answer   | answer   | answer     | answer
   Mutation.signOut              |                                                                    | 401       | answer   | answer   | answer     | answer
   Mutation.changePassword       | input: { currentPassword: "nothing", newPassword: "nothing" }      | 401       | answer   | answer   | answer     | answer
+  Mutation.endSession           | input: { sessionId: "nothing" }                                    | 401       | answer   | answer   | answer     | answer
+  Mutation.endOtherSessions     |                                                                    | 401       | answer   | answer   | answer     | answer
   Mutation.createSnapshot       | input: { instanceId: $instance, name: "made-by-nobody" }           | 401       | 403      | 403      | answer     | answer
   Mutation.restoreSnapshot      | input: { snapshotId: $snapshot }                                   | 401       | 403      | 403      | answer     | answer
   Mutation.deleteSnapshot       | input: { snapshotId: $snapshot }                                   | 401       | 403      | 403      | answer     | answer
@@ -40,6 +42,7 @@ export const ROOTS = `
   Mutation.retryOperation       | input: { operationId: $operation }                                 | 401       | 403      | 403      | answer     | answer
   Mutation.createUser           | input: { email: "no address", role: ADMIN }                        | 401       | 403      | 403      | 403        | answer
   Mutation.updateUser           | input: { userId: $user, role: ADMIN }                              | 401       | 403      | 403      | 403        | answer
+  Mutation.setUserPassword      | input: { userId: $user }                                           | 401       | 403      | 403      | 403        | answer
   Mutation.removeUser           | input: { userId: $user }                                           | 401       | 403      | 403      | 403        | answer
   Mutation.assignInstance       | input: { userId: $user, instanceId: $instance }                    | 401       | 403      | 403      | 403        | answer
   Mutation.unassignInstance     | input: { userId: $user, instanceId: $instance }                    | 401       | 403      | 403      | 403        | answer
@@ -57,7 +60,8 @@ export const FIELDS = `
   Node                         | all                    | id
   User                         | all                    | id displayName
   User                         | self, operations, admin | email
-  User                         | self, admin            | role status createdAt assignedInstances
+  User                         | self, admin            | role status createdAt assignedInstances sessions
+  Session                      | self, admin            | id createdAt refreshedAt expiresAt address client current
   Instance                     | all                    | id name project location type status createdAt observedAt configuration engine
   Instance                     | all                    | snapshots latestSnapshot activeOperation operations statefulSnapshotSupport viewerPermissions
   Instance                     | staff                  | assignments
@@ -90,6 +94,8 @@ export const FIELDS = `
   OperationEdge                | all                    | node cursor
   UserConnection               | all                    | edges nodes pageInfo totalCount
   UserEdge                     | all                    | node cursor
+  SessionConnection            | self, admin            | edges nodes pageInfo totalCount
+  SessionEdge                  | self, admin            | node cursor
   PageInfo                     | all                    | hasNextPage hasPreviousPage startCursor endCursor
   ApiInfo                      | all                    | version administratorContact engine limits
   ApiEngine                    | all                    | kind capabilities available
@@ -97,6 +103,8 @@ export const FIELDS = `
   SignInPayload                | all                    | accessToken refreshToken expiresAt viewer userErrors
   SignOutPayload               | all                    | userErrors
   ChangePasswordPayload        | all                    | viewer userErrors
+  EndSessionPayload            | all                    | viewer userErrors
+  EndOtherSessionsPayload      | all                    | viewer userErrors
   CreateSnapshotPayload        | all                    | snapshot operation replayed userErrors
   RestoreSnapshotPayload       | all                    | snapshot operation replayed userErrors
   DeleteSnapshotPayload        | all                    | snapshot operation replayed userErrors
@@ -108,6 +116,7 @@ export const FIELDS = `
   RetryOperationPayload        | all                    | snapshot operation replayed userErrors
   CreateUserPayload            | all                    | user oneTimePassword userErrors
   UpdateUserPayload            | all                    | user userErrors
+  SetUserPasswordPayload       | all                    | user oneTimePassword userErrors
   RemoveUserPayload            | all                    | user userErrors
   AssignInstancePayload        | all                    | user instance userErrors
   UnassignInstancePayload      | all                    | user instance userErrors

@@ -65,6 +65,57 @@ export function describeKeyFiles(app: () => TestApp): void {
   });
 }
 
+/** Processes of role `api` on the database of the app, each with keys of its own, as a restart with other keys gives them. */
+export function describeRotation(app: () => TestApp, secret: string): void {
+  const started = async (keys: Record<string, string>, work: (url: string) => Promise<void>) => {
+    const environment = { DATABASE_URL: app().database.url, LOG_LEVEL: 'silent', PORT: '0' };
+    const api = await startApp(readConfig('api', { ...environment, ...keys }));
+    try {
+      await work(api.url ?? '');
+    } finally {
+      await api.stop();
+    }
+  };
+  const status = async (url: string, token: string | null) =>
+    (await new TestClient(url, token, null).send('{ viewer { id } }')).status;
+  const kid = (token: string | null) => decode(token ?? '', { complete: true })?.header.kid;
+
+  test('with a new key, what older ones signed stays good, and no longer when they are taken away', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'keyframe-keys-'));
+    try {
+      const { publicKey, privateKey } = PAIRS.ES256();
+      const [JWT_PRIVATE_KEY, JWT_PUBLIC_KEY] = [join(folder, 'private.pem'), join(folder, 'public.pem')];
+      await writeFile(JWT_PRIVATE_KEY, privateKey, { mode: 0o600 });
+      await writeFile(JWT_PUBLIC_KEY, publicKey);
+      const { email, password } = await anAccount(app());
+      const oldest = await TestClient.signIn(app().url, email, password);
+      let older = oldest;
+      await started({ JWT_PRIVATE_KEY, JWT_PUBLIC_KEY, JWT_PREVIOUS_SECRETS: ` ${secret} ` }, async (url) => {
+        older = await TestClient.signIn(url, email, password);
+        expect([await status(url, oldest.token), await status(url, older.token)]).toEqual([200, 200]);
+      });
+      const JWT_SECRET = 'another secret of more than thirty-two characters';
+      const previous = { JWT_PREVIOUS_SECRETS: secret, JWT_PREVIOUS_PUBLIC_KEYS: JWT_PUBLIC_KEY };
+      await started({ JWT_SECRET, ...previous }, async (url) => {
+        const { refreshSession } = await new TestClient(url, null, null).query('mutation ($t: String!) { refreshSession(input: { refreshToken: $t }) { accessToken } }', { t: older.refreshToken }); // prettier-ignore
+        const newest: string = refreshSession.accessToken;
+        expect(new Set([oldest.token, older.token, newest].map(kid)).size).toBe(3);
+        for (const token of [oldest.token, older.token, newest]) expect(await status(url, token)).toBe(200);
+        // Each key with its own algorithm only, whatever the header says.
+        expect(await status(url, hmac(decode(newest) as object, kid(older.token) ?? '', publicKey))).toBe(401);
+        expect(await status(url, hmac(decode(newest) as object, 'of no key', JWT_SECRET))).toBe(401);
+        expect(await status(url, hmac(decode(newest) as object, undefined, JWT_SECRET))).toBe(401);
+        expect(await status(url, hmac(decode(newest) as object, kid(newest), JWT_SECRET))).toBe(200);
+      });
+      await started({ JWT_SECRET }, async (url) => {
+        expect([await status(url, oldest.token), await status(url, older.token)]).toEqual([401, 401]);
+      });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+}
+
 let made: Promise<{ email: string; password: string }> | undefined;
 
 function anAccount(app: TestApp): Promise<{ email: string; password: string }> {
@@ -77,7 +128,7 @@ function anAccount(app: TestApp): Promise<{ email: string; password: string }> {
 }
 
 /** HS256 with a PEM text for its secret, which the library itself refuses to make. */
-function hmac(claims: object, kid: string, secret: string): string {
+function hmac(claims: object, kid: string | undefined, secret: string): string {
   const parts = [{ alg: 'HS256', typ: 'JWT', kid }, claims].map((part) =>
     Buffer.from(JSON.stringify(part)).toString('base64url'),
   );

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { hash } from '@node-rs/argon2';
 import { Client } from 'pg';
 import { overWebSocket } from './access-streams';
 import { TestClient, type TestApp } from './app';
@@ -21,7 +22,12 @@ export function describePasswords(app: () => TestApp, account: Account): void {
       ['fourteen characters', characters(14)],
       ['fourteen characters of two code units', '🔑🌍'.repeat(7)],
       ['129 characters', characters(129)],
-      ['a common one', 'CorrectHorse BatteryStaple'],
+      ['a common one', 'Polniy Pizdec 0211'],
+      ['a few common ones in a row', 'Password Dragon 123456'],
+      ['their address', 'refused-their-address@keyframe.test'],
+      ['their name and a run', 'Refused their name and a run 456789'],
+      ['the name of this program and a run', 'Keyframe-12345678'],
+      ['the row of keys', 'qwertyuiopasdfghjkl'],
       ['one character over and over', 'x'.repeat(20)],
       ['a short word over and over', 'secretsecretsecret'],
       ['a plain run', 'abcdefghijklmnopqr'],
@@ -38,6 +44,7 @@ export function describePasswords(app: () => TestApp, account: Account): void {
       ['15 characters', characters(15)],
       ['128 characters', characters(128)],
       ['128 characters of two code units', Array.from({ length: 128 }, (_, at) => String.fromCodePoint(0x1f300 + at)).join('')],
+      ['four common words', 'correct horse battery staple'],
       ['spaces at its ends', `  ${characters(15)} `],
     ])('is good with %s, and every character of it counts', async (what, wanted) => {
       const { email, password } = await account(`good-${what.replace(/\W/g, '-')}`);
@@ -48,6 +55,15 @@ export function describePasswords(app: () => TestApp, account: Account): void {
         expect(await signsIn(app(), email, other)).toBe(false);
       }
     }); // prettier-ignore
+
+    test('is the same on every keyboard, also for hashes that are older than that', async () => {
+      const { email, password } = await account('keyboards');
+      const [composed, decomposed] = ['Zwölf Böxkämpfer'.normalize('NFC'), 'Zwölf Böxkämpfer'.normalize('NFD')];
+      expect(await change(await app().as(email, password), password, decomposed)).toMatchObject({ userErrors: [] });
+      expect([await signsIn(app(), email, composed), await signsIn(app(), email, decomposed)]).toEqual([true, true]);
+      await app().db.query('update users set password_hash = $2 where email = $1', [email, await hash(decomposed)]);
+      expect([await signsIn(app(), email, composed), await signsIn(app(), email, decomposed)]).toEqual([false, true]);
+    });
 
     test('needs the current one, differs from it, and ends all other sessions', async () => {
       const { email, password } = await account('changing');
@@ -69,13 +85,13 @@ export function describePasswords(app: () => TestApp, account: Account): void {
       try {
         await admin.query('begin');
         await admin.query(`update users set status = 'LOCKED' where email = $1`, [email]);
-        const changed = change(client, password, characters(20));
+        const changed = client.send(CHANGE, { current: password, wanted: characters(20) });
         await until(async () => {
           const { rowCount } = await admin.query(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`); // prettier-ignore
           return rowCount === 1;
         });
         await admin.query('commit');
-        await changed;
+        expect(await changed).toMatchObject({ errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] });
         const { rows } = await admin.query('select status from users where email = $1', [email]);
         expect(rows).toEqual([{ status: 'LOCKED' }]);
       } finally {

@@ -9,6 +9,7 @@ export interface People {
   create: (input: object) => Promise<any>;
   update: (input: object, by?: TestClient) => Promise<any>;
   remove: (userId: string, by?: TestClient) => Promise<any>;
+  setPassword: (userId: string, by?: TestClient) => Promise<any>;
   assign: (mutation: 'assignInstance' | 'unassignInstance', userId: string, instance: string) => Promise<any>;
   somebody: (name: string, role: string) => Promise<Somebody>;
 }
@@ -109,6 +110,7 @@ function describeSockets(world: World, people: People): void {
     ['another role', ({ id }) => people.update({ userId: id, role: 'OPERATIONS' })],
     ['a lock', ({ id }) => people.update({ userId: id, status: 'LOCKED' })],
     ['a removal', ({ id }) => people.remove(id)],
+    ['a password reset', ({ id }) => people.setPassword(id)],
     ['signing out', ({ client }) => client.query('mutation { signOut { userErrors { code } } }')],
     ['a refresh token used twice', ({ client }) => refreshTwice(client)],
     ['a new password, given elsewhere', (somebody) => changePasswordElsewhere(world().app, somebody)],
