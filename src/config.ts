@@ -33,6 +33,10 @@ export interface Config {
   workerConcurrency: number;
   /** Null: a secret made once and kept in the data folder. */
   jwt: { secret: string } | { privateKeyFile: string; publicKeyFile: string } | null;
+  /** Signs the audit log. Null: derived from the key of the access tokens, or made once and kept in the data folder. */
+  auditSecret: string | null;
+  /** Those before it, whose signatures are still accepted. */
+  auditPreviousSecrets: string[];
   jwtIssuer: string;
   jwtAudience: string;
   supportContact: string;
@@ -96,6 +100,12 @@ const variables = z.object({
   JWT_SECRET: z.string().min(32, { message: 'must have at least 32 characters' }).optional(),
   JWT_PRIVATE_KEY: key('private').optional(),
   JWT_PUBLIC_KEY: key('public').optional(),
+  AUDIT_SECRET: z.string().min(32, { message: 'must have at least 32 characters' }).optional(),
+  AUDIT_PREVIOUS_SECRETS: list
+    .pipe(
+      z.array(z.string().min(32, { message: 'must hold secrets of at least 32 characters, with commas between them' })),
+    )
+    .default([]),
   JWT_ISSUER: z.string().default('keyframe'),
   JWT_AUDIENCE: z.string().default('keyframe'),
   SUPPORT_CONTACT: z.string().default('Ask your administrator'),
@@ -123,6 +133,7 @@ function crossFaults(role: ProcessRole, given: NodeJS.ProcessEnv): string[] {
   const must = (holds: boolean, sentence: string) => {
     if (!holds) faults.push(sentence);
   };
+  must(!given.AUDIT_SECRET?.includes(','), 'AUDIT_SECRET must hold no comma: they separate AUDIT_PREVIOUS_SECRETS.');
   const { DATABASE_URL, INCUS_SOCKET, INCUS_URL, INCUS_CLIENT_CERT, INCUS_CLIENT_KEY, INCUS_SERVER_CERT } = given;
   must(!(INCUS_SOCKET && INCUS_URL), 'INCUS_SOCKET and INCUS_URL exclude each other: name one way to the engine.');
   must(
@@ -162,6 +173,8 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     observeIntervalSeconds: env.OBSERVE_INTERVAL_SECONDS,
     workerConcurrency: env.WORKER_CONCURRENCY,
     jwt: toJwt(env),
+    auditSecret: env.AUDIT_SECRET ?? null,
+    auditPreviousSecrets: env.AUDIT_PREVIOUS_SECRETS,
     jwtIssuer: env.JWT_ISSUER,
     jwtAudience: env.JWT_AUDIENCE,
     supportContact: env.SUPPORT_CONTACT,

@@ -14,7 +14,7 @@ let bench: WorkerBench;
 let operations: Operations;
 beforeAll(async () => {
   bench = await WorkerBench.open();
-  operations = new Operations(bench.db);
+  operations = new Operations(bench.db, bench.parts.audit);
 });
 afterAll(() => bench.close());
 
