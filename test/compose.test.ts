@@ -121,7 +121,7 @@ describe('docker-compose.yml', () => {
     for (const { name, sentence } of required) expect(sentence).toMatch(new RegExp(`^Set ${name} in \\.env.*\\.$`));
     for (const { environment } of Object.values(base.services)) {
       for (const [name, value] of Object.entries(environment)) {
-        if (/PASSWORD|SECRET/.test(name)) expect(value).toMatch(/^\$\{\w+:\?[^}]+\}$/);
+        if (/PASSWORD|SECRET/.test(name)) expect(value).toMatch(/^\$\{\w+:(\?[^}]+|-)\}$/);
         expect(value).not.toMatch(/:\/\/\w+:(?!\$\{\w+:\?)/); // nor within a URL
       }
     }

@@ -26,7 +26,6 @@ export const ROOTS = `
   Query.operation               | id: $operation                                                     | 401       | seen     | hidden   | seen       | seen
   Query.operations              | filter: { snapshotName: { eq: $snapshotName } }                    | 401       | seen     | hidden   | seen       | seen
   Query.users                   |                                                                    | 401       | 403      | 403      | 403        | seen
-  Query.auditEvents             |                                                                    | 401       | answer   | answer   | answer     | answer
   Query.auditEvents             | filter: { resourceId: { eq: $snapshot } }, last: 3                 | 401       | hidden   | hidden   | seen       | seen
   Query.node                    | id: $entry                                                         | 401       | hidden   | hidden   | answer     | answer
   Query.auditVerification       |                                                                    | 401       | 403      | 403      | 403        | answer
