@@ -13,7 +13,7 @@ const BATCH = 500;
 const CHECKPOINT = { entries: 1000, ms: 60_000 };
 const STOP_WITHIN_MS = 2000;
 /** Any number that is ours alone. */
-const SEALER_LOCK = 7_165_201_002;
+const SEALER_LOCK = 7_165_201_011;
 
 type Log = (level: 'info' | 'warn' | 'error', what: object, message: string) => void;
 
