@@ -33,7 +33,10 @@ afterEach(async () => {
 const sealer = (by = keys) => new AuditSealer(db, by, (level, _, message) => said.push({ level, message }));
 
 /** Entries that are sealed; with a checkpoint at the end unless told otherwise. */
-async function written(count: number, { by = keys as AuditKeys | null, sign = true } = {}): Promise<void> {
+async function written(
+  count: number,
+  { by = keys, sign = true }: { by?: AuditKeys | null; sign?: boolean } = {},
+): Promise<void> {
   const audit = new Audit(by);
   for (let i = 1; i <= count; i += 1) {
     const resource = { type: 'Snapshot', id: uuidv7(), name: `snapshot-${i}` };

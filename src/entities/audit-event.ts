@@ -1,7 +1,7 @@
 import { Field, ObjectType } from 'type-graphql';
 import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import { AuditOutcome, Role } from './enums';
+import { AuditOutcome, CredentialKind, Role } from './enums';
 import { Node } from './node';
 import { TIME } from './time';
 
@@ -46,7 +46,7 @@ export class AuditEvent {
   actorRole: Role | null;
 
   @Column('text', { nullable: true })
-  credentialKind: string | null;
+  credentialKind: CredentialKind | null;
 
   @Column('uuid', { nullable: true })
   credentialId: string | null;

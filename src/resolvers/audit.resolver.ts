@@ -1,6 +1,5 @@
 /** The audit log: who did what, as far as each may know, and whether it is as it was written. */
 import {
-  Arg,
   Args,
   ArgsType,
   Ctx,
@@ -219,8 +218,8 @@ export class AuditResolver {
   @FieldResolver(() => AuditCredential, { nullable: true, description: 'By what the caller was known.' })
   credential(@Root() { credentialKind, credentialId }: AuditEvent): AuditCredential | null {
     if (credentialKind === null || credentialId === null) return null;
-    const kind = credentialKind as CredentialKind;
-    return { kind, id: toGlobalId(kind === CredentialKind.SESSION ? 'Session' : 'ApiToken', credentialId) };
+    const type = credentialKind === CredentialKind.SESSION ? 'Session' : 'ApiToken';
+    return { kind: credentialKind, id: toGlobalId(type, credentialId) };
   }
 
   @FieldResolver(() => ID, { nullable: true, description: 'What it was done to, which may be gone.' })
