@@ -65,7 +65,7 @@ export async function operatorToken(app: Pick<App, 'db' | 'url'>): Promise<strin
   const password = randomBytes(12).toString('hex');
   if (!app.db) throw new Error('a process without a database');
   const author = { actor: null, correlationId: 'bench', origin: { address: null, client: 'bench' } };
-  await new Users(app.db, new Audit()).insert(
+  await new Users(app.db, new Audit(null)).insert(
     author,
     { email: 'bench@keyframe.test', role: Role.OPERATIONS },
     password,

@@ -1,4 +1,5 @@
 /** The one place where the parts are joined. */
+import { createHash, createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +17,7 @@ import type { DemoAccount } from './endpoint/graphiql';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { AuditResolver } from './resolvers/audit.resolver';
 import type { Surroundings } from './resolvers/context';
 import { OperationResolver } from './resolvers/operation.resolver';
 import { SessionResolver } from './resolvers/session.resolver';
@@ -24,6 +26,9 @@ import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
 import { MAX_BODY_BYTES, startServer } from './server';
 import { Audit } from './services/audit';
+import { AuditKeys } from './services/audit-keys';
+import { AuditSealer } from './services/audit-sealer';
+import { verifyAudit } from './services/audit-verification';
 import { Engines } from './services/engines';
 import { Operations } from './services/operation-wishes';
 import { OwnAccount } from './services/own-account';
@@ -42,6 +47,8 @@ export interface App {
   /** What it was joined of, for those who drive it from inside the process; null where the role has none. */
   db: DataSource | null;
   engine: Engine | null;
+  /** By which the audit log is signed; null where the process has no key. */
+  auditKeys: AuditKeys | null;
   /** For `sayNoMs` the API goes on serving while readiness says no already. */
   stop: (sayNoMs?: number) => Promise<void>;
 }
@@ -106,23 +113,26 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
   const urls = config.database ?? (await embeddedDatabase(config, log, onStop));
   await waitForDatabase(urls.url, log, givenUp);
   await prepareSchema(config, urls, log, givenUp);
-  if (config.role === 'migrate') return { url: null, accounts: [], databaseUrl: urls.url, db: null, engine: null };
+  const auditKeys = await auditKeysOf(config, folder);
+  const joined = { url: null, accounts: [], databaseUrl: urls.url, db: null, engine: null, auditKeys };
+  if (config.role === 'migrate') return joined;
 
   const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
   onStop(() => db.destroy());
-  const audit = new Audit();
-  const services = {
+  const audit = seal(db, auditKeys, log, onStop);
+  const services: Services = {
     db,
     audit,
+    auditKeys,
     users: new Users(db, audit),
-    snapshots: new Snapshots(db),
-    deletion: new SnapshotDeletion(db),
+    snapshots: new Snapshots(db, audit),
+    deletion: new SnapshotDeletion(db, audit),
   };
   const engine = config.role === 'api' ? null : await openEngine(config, onStop);
   let stopWorker = async () => {};
   if (engine) {
     const worker = await startWorker(
-      { db, engine, log: (level, what, message) => log[level](what, message) },
+      { db, engine, audit, log: (level, what, message) => log[level](what, message) },
       {
         url: urls.url,
         concurrency: config.workerConcurrency,
@@ -135,16 +145,17 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
     onStop(stopWorker);
   }
   const accounts = config.demo ? await demo(config, services, engine) : [];
-  if (config.role === 'worker') return { url: null, accounts, databaseUrl: urls.url, db, engine };
+  if (config.role === 'worker') return { ...joined, accounts, db, engine };
   const url = await serve(config, urls.url, services, folder, accounts, log, onStop);
   // What is in flight and what is worked on end side by side: there are ten seconds for both.
   onStop(() => void stopWorker().catch(() => undefined));
-  return { url, accounts, databaseUrl: urls.url, db, engine };
+  return { ...joined, url, accounts, db, engine };
 }
 
 interface Services {
   db: DataSource;
   audit: Audit;
+  auditKeys: AuditKeys | null;
   users: Users;
   snapshots: Snapshots;
   deletion: SnapshotDeletion;
@@ -153,7 +164,7 @@ interface Services {
 async function serve(
   config: Config,
   url: string,
-  { db, audit, users, snapshots, deletion }: Services,
+  { db, audit, auditKeys, users, snapshots, deletion }: Services,
   folder: Secrets | null,
   accounts: DemoAccount[],
   log: Logger,
@@ -168,7 +179,8 @@ async function serve(
   const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
-    [OperationResolver, new OperationResolver(new Operations(db))],
+    [AuditResolver, new AuditResolver(() => verifyAudit(db, auditKeys))],
+    [OperationResolver, new OperationResolver(new Operations(db, audit))],
     [SessionResolver, new SessionResolver(new Sessions(db, tokens, audit), new OwnAccount(db, audit))],
     [SnapshotResolver, new SnapshotResolver(snapshots, deletion)],
     [UserResolver, new UserResolver(users)],
@@ -180,7 +192,7 @@ async function serve(
   onStop(() => events.stop());
   const authorizer = new Authorizer(schema, config.supportContact);
   const report: Surroundings['report'] = (level, what, message) => log[level](what, message);
-  const shared = { db, events, authorizer, report, actors: new Actors(db, tokens) };
+  const shared = { db, audit, events, authorizer, report, actors: new Actors(db, tokens) };
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const server = await startServer(schema, shared, {
     host: config.host,
@@ -240,6 +252,36 @@ function previousKeys({ jwtPrevious: { secrets, publicKeyFiles } }: Config) {
     ...secrets.map((secret) => ({ secret })),
     ...publicKeyFiles.map((file) => ({ publicKey: readFileSync(file) })),
   ];
+}
+
+/** The secret as text, so that it can be given as one of AUDIT_PREVIOUS_SECRETS when another follows. */
+export async function auditKeysOf(
+  { auditSecret, auditPreviousSecrets, jwt, role }: Config,
+  folder: Secrets | null,
+): Promise<AuditKeys | null> {
+  const ofTokens = () => {
+    if (!jwt || 'secret' in jwt) return jwt?.secret;
+    const key = createPrivateKey(readFileSync(jwt.privateKeyFile)).export({ type: 'pkcs8', format: 'der' });
+    return createHash('sha256').update(key).digest('hex');
+  };
+  // Each worker has a folder of its own, whose secrets no other process knows.
+  const ofFolder = async () => (folder && role !== 'worker' ? (await folder.secret('audit')).toString('hex') : null);
+  const secret = auditSecret ?? ofTokens() ?? (await ofFolder());
+  return secret ? new AuditKeys(secret, auditPreviousSecrets) : null;
+}
+
+/** Every process that has a key seals, one at a time. */
+function seal(db: DataSource, keys: AuditKeys | null, log: Logger, onStop: OnStop): Audit {
+  if (keys) {
+    const sealer = new AuditSealer(db, keys, (level, what, message) => log[level](what, message));
+    sealer.start();
+    onStop(() => sealer.stop());
+  } else {
+    log.warn(
+      'This process writes to the audit log unsigned; set AUDIT_SECRET, or give it the key of the access tokens.',
+    );
+  }
+  return new Audit(keys);
 }
 
 /** Tries for half a minute; says why it waits. */

@@ -35,6 +35,10 @@ export interface Config {
   jwt: { secret: string } | { privateKeyFile: string; publicKeyFile: string } | null;
   /** What signed access tokens before `jwt` did, and is still believed. */
   jwtPrevious: { secrets: string[]; publicKeyFiles: string[] };
+  /** Signs the audit log. Null: derived from the key of the access tokens, or made once and kept in the data folder. */
+  auditSecret: string | null;
+  /** Those before it, whose signatures are still accepted. */
+  auditPreviousSecrets: string[];
   jwtIssuer: string;
   jwtAudience: string;
   supportContact: string;
@@ -109,6 +113,8 @@ const variables = z.object({
   JWT_PREVIOUS_PUBLIC_KEYS: list
     .pipe(z.array(key('public')).min(1, { message: 'must name at least one file' }))
     .optional(),
+  AUDIT_SECRET: z.string().min(32, { message: LONG_ENOUGH }).optional(),
+  AUDIT_PREVIOUS_SECRETS: list.pipe(z.array(z.string().min(32, { message: `${LONG_ENOUGH} in each` }))).default([]),
   JWT_ISSUER: z.string().default('keyframe'),
   JWT_AUDIENCE: z.string().default('keyframe'),
   SUPPORT_CONTACT: z.string().default('Ask your administrator'),
@@ -136,6 +142,7 @@ function crossFaults(role: ProcessRole, given: NodeJS.ProcessEnv): string[] {
   const must = (holds: boolean, sentence: string) => {
     if (!holds) faults.push(sentence);
   };
+  must(!given.AUDIT_SECRET?.includes(','), 'AUDIT_SECRET must hold no comma: they separate AUDIT_PREVIOUS_SECRETS.');
   const { DATABASE_URL, INCUS_SOCKET, INCUS_URL, INCUS_CLIENT_CERT, INCUS_CLIENT_KEY, INCUS_SERVER_CERT } = given;
   must(!(INCUS_SOCKET && INCUS_URL), 'INCUS_SOCKET and INCUS_URL exclude each other: name one way to the engine.');
   must(
@@ -179,6 +186,8 @@ function toConfig(role: ProcessRole, env: Variables): Config {
       secrets: env.JWT_PREVIOUS_SECRETS ?? [],
       publicKeyFiles: env.JWT_PREVIOUS_PUBLIC_KEYS ?? [],
     },
+    auditSecret: env.AUDIT_SECRET ?? null,
+    auditPreviousSecrets: env.AUDIT_PREVIOUS_SECRETS,
     jwtIssuer: env.JWT_ISSUER,
     jwtAudience: env.JWT_AUDIENCE,
     supportContact: env.SUPPORT_CONTACT,

@@ -1,16 +1,17 @@
 #!/usr/bin/env node
 /** The process: read the configuration, start, say where to go, and stop when told to. */
 import 'reflect-metadata';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { DatabaseUnavailable, startApp, version, type App } from './app';
 import { createUser } from './cli';
+import { exportAudit, verifyAuditAtShell } from './cli-audit';
 import { ConfigError, readConfig, type ProcessRole } from './config';
 import { Role } from './entities/enums';
 
 const STOP_WITHIN_MS = 10_000;
 /** Whoever spreads requests over several processes has this long to learn that this one goes. */
 const SAY_NO_MS = 3000;
-const EXIT = { software: 70, unavailable: 69, configuration: 78 } as const;
+const EXIT = { wrong: 1, software: 70, unavailable: 69, configuration: 78 } as const;
 
 const UNKNOWN_HOST = 'HOST is not a name that this machine knows; set it to an address, or to 0.0.0.0 for all of them.';
 /** Why the address that was asked for cannot be had. */
@@ -48,7 +49,36 @@ program
     }),
   );
 
+const audit = program.command('audit').description('the log of who did what');
+audit
+  .command('export')
+  .description('prints the entries as lines of JSON, oldest first, with position, signature and hash')
+  .option('--after <position>', 'only those behind this position', wholeNumber, 0)
+  .action(({ after }: { after: number }) => orExit(() => exportAudit(readConfig('all'), after, process.stdout)));
+audit
+  .command('verify')
+  .description(
+    'checks every signature, the chain and the checkpoints, and prints what was found; exits 1 when anything is wrong',
+  )
+  .action(() =>
+    orExit(async () => {
+      const { checkpoint, ...report } = await verifyAuditAtShell(readConfig('all'));
+      const newestCheckpoint = checkpoint && {
+        ...checkpoint,
+        hash: checkpoint.hash.toString('hex'),
+        signature: checkpoint.signature.toString('hex'),
+      };
+      process.stdout.write(`${JSON.stringify({ ...report, newestCheckpoint }, null, 2)}\n`);
+      if (!report.intact) process.exitCode = EXIT.wrong;
+    }),
+  );
+
 void program.parseAsync();
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('It is a whole number.');
+  return Number(text);
+}
 
 async function start(role: ProcessRole): Promise<void> {
   const config = readConfig(role);

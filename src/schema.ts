@@ -5,10 +5,12 @@ import { GraphQLSchema, isEnumType, lexicographicSortSchema } from 'graphql';
 import { buildSchemaSync, type ContainerType } from 'type-graphql';
 import { authDirectives } from './auth/directives';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { AuditResolver } from './resolvers/audit.resolver';
 import { EventResolver } from './resolvers/event.resolver';
 import { EngineResolver, InstanceAssignmentResolver, InstanceResolver } from './resolvers/instance.resolver';
 import { NodeResolver } from './resolvers/node.resolver';
 import { OperationItemResolver, OperationResolver } from './resolvers/operation.resolver';
+import { recordRefusals } from './resolvers/refusals';
 import { BigInt, DateTime } from './resolvers/scalars';
 import { SessionResolver } from './resolvers/session.resolver';
 import { SnapshotResolver } from './resolvers/snapshot.resolver';
@@ -26,6 +28,7 @@ export function createSchema(container?: ContainerType): GraphQLSchema {
       SnapshotResolver,
       OperationResolver,
       EventResolver,
+      AuditResolver,
       UserResolver,
       EngineResolver,
       InstanceAssignmentResolver,
@@ -47,6 +50,7 @@ export function createSchema(container?: ContainerType): GraphQLSchema {
     ...(container && { container }),
   });
   describeRoots(built);
+  recordRefusals(built);
   const role = built.getType('Role');
   if (!isEnumType(role)) throw new Error('the schema has no enum Role');
   const config = built.toConfig();

@@ -90,7 +90,7 @@ async function serveGraphql(
   streams: Streams,
   report: Report,
 ): Promise<() => Promise<void>> {
-  const apollo = createApollo(schema, shared.authorizer, report);
+  const apollo = createApollo(schema, shared, report);
   await apollo.start();
   const callers = new WeakMap<FastifyRequest, Caller>();
   const context = (request: FastifyRequest) =>

@@ -26,6 +26,7 @@ const title = ({ kind, field, args }: RootRow) => `${kind}.${field}(${args})`;
 function selectionBelow(row: RootRow): string {
   const type = typeOfRow(schema, row);
   if (type === 'UserConnection') return '{ totalCount nodes { id assignedInstances { totalCount nodes { id } } } }';
+  if (type === 'AuditEventConnection') return '{ totalCount nodes { id resourceName } edges { cursor node { id } } }';
   if (type.endsWith('Connection')) return '{ totalCount nodes { id } edges { cursor node { id } } pageInfo { startCursor endCursor hasNextPage hasPreviousPage } }'; // prettier-ignore
   if (type === 'User') return '{ id assignedInstances { totalCount nodes { id } } }';
   if (type.endsWith('Payload')) return '{ userErrors { code message field } }';

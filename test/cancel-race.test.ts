@@ -19,13 +19,13 @@ let bench: WorkerBench;
 let operations: Operations;
 beforeAll(async () => {
   bench = await WorkerBench.open();
-  operations = new Operations(bench.db);
+  operations = new Operations(bench.db, bench.parts.audit);
   const author = { actor: null, correlationId: 'race', origin: { address: null, client: null } };
   const wish = { email: 'race@keyframe.test', role: Role.OPERATIONS };
   const password = randomBytes(12).toString('hex');
-  await new Users(bench.db, new Audit()).insert(author, wish, password, UserStatus.ACTIVE);
+  await new Users(bench.db, bench.parts.audit).insert(author, wish, password, UserStatus.ACTIVE);
   const tokens = new Tokens({ key: { secret: randomBytes(32) }, issuer: 'race', audience: 'race' });
-  const { actor } = await new Sessions(bench.db, tokens, new Audit()).signIn(author, wish.email, password);
+  const { actor } = await new Sessions(bench.db, tokens, bench.parts.audit).signIn(author, wish.email, password);
   request = { ...author, actor };
 });
 afterAll(() => bench.close());

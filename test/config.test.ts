@@ -54,6 +54,8 @@ test('nothing configured: loopback, port 4000, both embedded defaults, demo acco
     observeIntervalSeconds: 60,
     workerConcurrency: 8,
     jwt: null,
+    auditSecret: null,
+    auditPreviousSecrets: [],
     jwtIssuer: 'keyframe',
     jwtPrevious: { secrets: [], publicKeyFiles: [] },
     jwtAudience: 'keyframe',

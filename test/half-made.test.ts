@@ -139,7 +139,7 @@ describe('what others were taking when the engine went down', () => {
     const parts = { ...bench.parts, engine };
     observer = new Observer(parts, {
       intervalSeconds: 3600,
-      deletion: new SnapshotDeletion(bench.db),
+      deletion: new SnapshotDeletion(bench.db, parts.audit),
       awaySince: () => null,
       connect: async () => {
         const client = new Client({ connectionString: (bench.db.options as { url?: string }).url ?? '' });

@@ -40,7 +40,7 @@ describe('a claim on an operation', () => {
     expect(await claim(bench.db, operationId, 'another')).toBeNull();
     // One whose id begins like that of the job is another, too.
     expect(await claim(bench.db, operationId, JOB.slice(0, -1))).toBeNull();
-    await inTransaction(bench.db, (tx) => finish(tx, current, null));
+    await inTransaction(bench.db, (tx) => finish(tx, current, null, bench.parts.audit));
     expect(await claim(bench.db, operationId, JOB)).toBeNull();
   });
 
@@ -53,7 +53,8 @@ describe('a claim on an operation', () => {
     ['put it back', (held) => inTransaction(bench.db, (tx) => release(tx, held, 'because', 0, true))],
     [
       'end it',
-      (held, id) => inTransaction(bench.db, (tx) => set('AVAILABLE')(tx, id).then(() => finish(tx, held, null))),
+      (held, id) =>
+        inTransaction(bench.db, (tx) => set('AVAILABLE')(tx, id).then(() => finish(tx, held, null, bench.parts.audit))),
     ],
   ];
   test.each(writes)('that was lost cannot %s, and what was changed with it is undone', async (_, write) => {
@@ -281,7 +282,7 @@ describe('a look at the engine', () => {
     const { look, seen } = await bench.beginLook();
     const busy = await inTransaction(bench.db, (tx) => recordLook(tx, look, seen));
     expect(busy.map(({ name }) => name)).toEqual([cache.name]);
-    await inTransaction(bench.db, async (tx) => held && finish(tx, held, null));
+    await inTransaction(bench.db, async (tx) => held && finish(tx, held, null, bench.parts.audit));
     await inTransaction(bench.db, (tx) => recordAbsences(tx, look));
     expect((await bench.instance(cache)).status).toBe('STOPPED');
   });

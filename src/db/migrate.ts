@@ -91,13 +91,19 @@ async function grant(owner: QueryRunner, serving: string, asServingRole: () => P
     ])) as [{ sql: string }];
     await owner.query(sql);
   };
-  await run('grant usage on schema public to %1$I');
-  await run('grant select, insert, update, delete on all tables in schema public to %1$I');
-  await run('revoke insert, update, delete on schema_migrations from %1$I');
+  await run(RIGHTS);
   await run('grant create on database %2$I to %1$I');
   await asServingRole();
   await run('revoke create on database %2$I from %1$I');
 }
+
+/** One text is one transaction: a process that serves meanwhile never has more or less than its rights. */
+const RIGHTS = `
+grant usage on schema public to %1$I;
+grant select, insert, update, delete on all tables in schema public to %1$I;
+revoke insert, update, delete on schema_migrations from %1$I;
+revoke update, delete on audit_events, audit_checkpoints from %1$I;
+grant update (position, hash) on audit_events to %1$I`;
 
 /** What the serving role can do beyond its need, as a sentence for the log; null when all is well. */
 async function excess(owner: QueryRunner, serving: ServingRole): Promise<string | null> {

@@ -2,11 +2,11 @@
 import { ApolloServer, HeaderMap, type ApolloServerPlugin, type GraphQLRequestListener } from '@apollo/server';
 import { ApolloServerPluginCacheControlDisabled } from '@apollo/server/plugin/disabled';
 import { GraphQLError, OperationTypeNode, type GraphQLSchema, type OperationDefinitionNode } from 'graphql';
-import type { Authorizer } from '../auth/authorize';
-import type { Context } from '../resolvers/context';
+import type { Context, Surroundings } from '../resolvers/context';
+import { recordForbidden } from '../resolvers/refusals';
 import { statusOf, toFormatted, type Report } from './errors';
 
-export function createApollo(schema: GraphQLSchema, authorizer: Authorizer, report: Report): ApolloServer<Context> {
+export function createApollo(schema: GraphQLSchema, shared: Surroundings, report: Report): ApolloServer<Context> {
   return new ApolloServer<Context>({
     schema,
     introspection: true,
@@ -18,27 +18,25 @@ export function createApollo(schema: GraphQLSchema, authorizer: Authorizer, repo
     stopOnTerminationSignals: false,
     formatError: (_, error) => toFormatted(error, report),
     // The cache-control plugin wraps every field; the landing page would need another host.
-    plugins: [ApolloServerPluginCacheControlDisabled(), accessAndStatus(authorizer, report)],
+    plugins: [ApolloServerPluginCacheControlDisabled(), accessAndStatus(shared, report)],
     logger: quiet(report),
   });
 }
 
-function accessAndStatus(authorizer: Authorizer, report: Report): ApolloServerPlugin<Context> {
+function accessAndStatus(shared: Surroundings, report: Report): ApolloServerPlugin<Context> {
   const listener: GraphQLRequestListener<Context> = {
     // Answers in place of execution when a field is refused: `data` is absent and nothing has been looked up.
-    responseForOperation: ({ document, operation: found, request, contextValue }) => {
+    responseForOperation: async ({ document, operation: found, request, contextValue }) => {
       // Apollo asks also when operationName names none; it refuses that itself, a step later.
       const operation = found as OperationDefinitionNode | undefined;
-      if (!operation) return Promise.resolve(null);
-      const errors = authorizer.authorize(document, operation, request.variables ?? {}, contextValue.caller);
+      if (!operation) return null;
+      const errors = shared.authorizer.authorize(document, operation, request.variables ?? {}, contextValue.caller);
+      await recordForbidden(shared, contextValue, document, operation, errors);
       // Executed like a query it would fail with an error of ours.
       if (errors.length === 0 && operation.operation === OperationTypeNode.SUBSCRIPTION) errors.push(notHere());
-      if (errors.length === 0) return Promise.resolve(null);
+      if (errors.length === 0) return null;
       const singleResult = { errors: errors.map((error) => toFormatted(error, report)) };
-      return Promise.resolve({
-        http: { status: 200, headers: new HeaderMap() },
-        body: { kind: 'single', singleResult },
-      });
+      return { http: { status: 200, headers: new HeaderMap() }, body: { kind: 'single', singleResult } };
     },
     willSendResponse: ({ request, response }) => {
       if (response.body.kind === 'single' && response.body.singleResult.errors) {

@@ -19,6 +19,7 @@ import { CloseCode, makeServer, type Context as SocketContext, type Server as Ws
 import type { WebSocket } from 'ws';
 import { NOBODY, type Caller, type Origin } from '../auth/actor';
 import { Context, type Surroundings } from '../resolvers/context';
+import { recordForbidden } from '../resolvers/refusals';
 import { correlate, correlationId } from './correlation';
 import { toFormatted, type Report } from './errors';
 import { originOf } from './origin';
@@ -49,7 +50,11 @@ export class Streams {
   ) {}
 
   /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
-  private prepare(params: Params, caller: Caller, origin: Origin): ExecutionArgs | readonly GraphQLError[] {
+  private async prepare(
+    params: Params,
+    caller: Caller,
+    origin: Origin,
+  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     try {
       const document = parse(params.query);
       const invalid = validate(this.schema, document);
@@ -58,9 +63,10 @@ export class Streams {
       if (!operation) return [failure('Name one of the operations of the document.', 'OPERATION_RESOLUTION_FAILURE')];
       const variables = params.variables ?? {};
       const authorize = (as: Caller) => this.shared.authorizer.authorize(document, operation, variables, as);
-      const refused = authorize(caller);
-      if (refused.length > 0) return refused;
       const context = new Context(this.shared, caller, correlationId(), origin);
+      const refused = authorize(caller);
+      await recordForbidden(this.shared, context, document, operation, refused);
+      if (refused.length > 0) return refused;
       context.authorizeAgain = (actor) => authorize({ actor, badToken: false });
       return {
         schema: this.schema,
@@ -83,7 +89,7 @@ export class Streams {
       subscribe: (args) => subscribe(args),
       onSubscribe: async ({ raw }, params) => {
         const caller = await this.shared.actors.identify(raw.headers.authorization);
-        const prepared = this.prepare(params, caller, originOf(raw.raw));
+        const prepared = await this.prepare(params, caller, originOf(raw.raw));
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },

@@ -211,3 +211,31 @@ registerEnumType(OperationErrorCode, {
     INTERNAL: { description: 'Our fault; the correlation id leads to the log.' },
   },
 });
+
+export enum AuditOutcome {
+  SUCCEEDED = 'SUCCEEDED',
+  REFUSED = 'REFUSED',
+  FAILED = 'FAILED',
+}
+registerEnumType(AuditOutcome, {
+  name: 'AuditOutcome',
+  description: 'What came of what somebody did.',
+  valuesConfig: {
+    SUCCEEDED: { description: 'It was done, or accepted.' },
+    REFUSED: { description: 'It was not done; `code` says why.' },
+    FAILED: { description: 'It was accepted, and did not succeed; `code` says why.' },
+  },
+});
+
+export enum CredentialKind {
+  SESSION = 'SESSION',
+  API_TOKEN = 'API_TOKEN',
+}
+registerEnumType(CredentialKind, {
+  name: 'CredentialKind',
+  description: 'By what a caller was known.',
+  valuesConfig: {
+    SESSION: { description: 'An access token of a session, begun by signing in.' },
+    API_TOKEN: { description: 'A token made for tooling.' },
+  },
+});

@@ -1,3 +1,4 @@
+import { AuditCheckpoint } from './audit-checkpoint';
 import { AuditEvent } from './audit-event';
 import { Engine } from './engine';
 import { Event } from './event';
@@ -21,4 +22,5 @@ export const entities = [
   IdempotencyKey,
   Event,
   AuditEvent,
+  AuditCheckpoint,
 ];

@@ -1,6 +1,7 @@
 /** What can be listed: where its rows come from, who may see them, by what they are ordered and filtered. */
 import type { Actor } from '../auth/actor';
 import type { EntityClass } from '../db/rows';
+import { AuditEvent } from '../entities/audit-event';
 import { Instance } from '../entities/instance';
 import { InstanceAssignment } from '../entities/instance-assignment';
 import { Operation } from '../entities/operation';
@@ -8,7 +9,7 @@ import { Session } from '../entities/session';
 import { Snapshot } from '../entities/snapshot';
 import { User } from '../entities/user';
 import type { Params } from './params';
-import { visibleInstance, visibleSession, visibleUser } from './visibility';
+import { visibleAuditEvent, visibleInstance, visibleSession, visibleUser } from './visibility';
 
 export interface Listing<T extends object> {
   entity: EntityClass<T>;
@@ -98,6 +99,24 @@ export const SESSIONS: Listing<Session> = {
   orders: BY_CREATION,
   defaultOrder: { field: 'CREATED_AT', direction: 'DESC' },
   filters: {},
+};
+
+export const AUDIT_EVENTS: Listing<AuditEvent> = {
+  entity: AuditEvent,
+  from: 'audit_events t',
+  visible: (actor, params) => visibleAuditEvent(actor, 't', params),
+  orders: BY_CREATION,
+  defaultOrder: { field: 'CREATED_AT', direction: 'DESC' },
+  filters: {
+    action: 't.action',
+    outcome: 't.outcome',
+    code: 't.code',
+    actorId: 't.actor_id',
+    resourceType: 't.resource_type',
+    resourceId: 't.resource_id',
+    correlationId: 't.correlation_id',
+    createdAt: 't.created_at',
+  },
 };
 
 export const ASSIGNMENTS: Listing<InstanceAssignment> = {

@@ -22,6 +22,17 @@ export function visibleSession(actor: Actor, session: string, params: Params): s
   return `${session}.ended_at is null and ${session}.expires_at > now() and ${own}`;
 }
 
+/**
+ * A condition on an entry of the audit log: ADMIN sees all, OPERATIONS what was done to snapshots, instances and operations,
+ * and everyone what they did themselves. A token that is good for some instances only is told of nothing but its own acts.
+ */
+export function visibleAuditEvent({ userId, role, credential }: Actor, entry: string, params: Params): string {
+  if (role === Role.ADMIN && !credential.instanceIds) return 'true';
+  const own = `${entry}.actor_id = ${params.add(userId)}`;
+  if (credential.instanceIds) return `${own} and ${entry}.credential_id = ${params.add(credential.id)}`;
+  return role === Role.OPERATIONS ? `(${own} or ${entry}.resource_type in ('Snapshot', 'Instance', 'Operation'))` : own;
+}
+
 /** A condition on the user whose id is `userId`: people see themselves, ADMIN sees everyone who has not been removed. */
 export function visibleUser(actor: Actor, user: string, params: Params): string {
   const self = actor.role === Role.ADMIN ? 'true' : `${user}.id = ${params.add(actor.userId)}`;

@@ -1,5 +1,6 @@
 /** Relay's connections, for each listed type. */
 import { ArgsType, Field, Int, ObjectType, type ClassType } from 'type-graphql';
+import { AuditEvent } from '../entities/audit-event';
 import { Instance } from '../entities/instance';
 import { InstanceAssignment } from '../entities/instance-assignment';
 import { Operation } from '../entities/operation';
@@ -71,4 +72,5 @@ export const SnapshotConnection = connectionOf(Snapshot, 'snapshots');
 export const OperationConnection = connectionOf(Operation, 'operations');
 export const UserConnection = connectionOf(User, 'users');
 export const SessionConnection = connectionOf(Session, 'sessions');
+export const AuditEventConnection = connectionOf(AuditEvent, 'entries of the audit log');
 export const InstanceAssignmentConnection = connectionOf(InstanceAssignment, 'assignments');

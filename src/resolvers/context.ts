@@ -6,10 +6,12 @@ import type { Authorizer } from '../auth/authorize';
 import type { Events } from '../db/events';
 import { RequestError } from '../errors';
 import { Reads } from '../read/reads';
+import type { Audit } from '../services/audit';
 
 /** What contexts share: one of each per process. */
 export interface Surroundings {
   db: DataSource;
+  audit: Audit;
   events: Events;
   actors: Actors;
   authorizer: Authorizer;

@@ -36,7 +36,7 @@ export class DateTimeFilter {
   lt?: Date;
 }
 
-function enumFilter(type: object, name: string, what: string): ClassType {
+export function enumFilter(type: object, name: string, what: string): ClassType {
   @InputType(`${name}Filter`, { description: `Comparisons of ${what}; all that are given must hold.` })
   class EnumFilter {
     @Field(() => type, { nullable: true, description: 'Is this.' })

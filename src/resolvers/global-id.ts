@@ -1,6 +1,15 @@
 /** Ids as clients know them: opaque, and good for any type. Inside is the type and the row's UUID. */
 
-export type NodeType = 'User' | 'Instance' | 'Snapshot' | 'Operation' | 'Engine' | 'InstanceAssignment' | 'Session';
+export type NodeType =
+  | 'User'
+  | 'Instance'
+  | 'Snapshot'
+  | 'Operation'
+  | 'Engine'
+  | 'InstanceAssignment'
+  | 'AuditEvent'
+  | 'Session'
+  | 'ApiToken';
 
 const GLOBAL_ID = /^(\w+):([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 

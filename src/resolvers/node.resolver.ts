@@ -4,7 +4,8 @@ import { Auth } from '../auth/directives';
 import { Role } from '../entities/enums';
 import { Node } from '../entities/node';
 import { RequestError } from '../errors';
-import { INSTANCES, OPERATIONS, SNAPSHOTS, USERS, type Listing } from '../read/lists';
+import { AUDIT_EVENTS, INSTANCES, OPERATIONS, SNAPSHOTS, USERS, type Listing } from '../read/lists';
+import { noteAuditRead } from './audit-reads';
 import type { Context } from './context';
 import { parseGlobalId } from './global-id';
 
@@ -15,6 +16,7 @@ const LISTINGS = new Map<string, Listing<Node>>([
   ['Instance', INSTANCES],
   ['Snapshot', SNAPSHOTS],
   ['Operation', OPERATIONS],
+  ['AuditEvent', AUDIT_EVENTS],
 ]);
 
 @Resolver()
@@ -28,7 +30,9 @@ export class NodeResolver {
     @Ctx() context: Context,
     @Arg('id', () => ID, { description: 'Its id.' }) id: string,
   ): Promise<Node | null> {
-    return find(context, id);
+    const found = await find(context, id);
+    if (isEntry(found)) await noteAuditRead(context, 'node');
+    return found;
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
@@ -42,9 +46,13 @@ export class NodeResolver {
   ): Promise<(Node | null)[]> {
     if (ids.length > MAX_NODE_IDS)
       throw new RequestError('BAD_USER_INPUT', `Ask for at most ${MAX_NODE_IDS} ids at once.`);
-    return Promise.all(ids.map((id) => find(context, id)));
+    const found = await Promise.all(ids.map((id) => find(context, id)));
+    if (found.some(isEntry)) await noteAuditRead(context, 'nodes');
+    return found;
   }
 }
+
+const isEntry = (node: Node | null) => node?.__typename === 'AuditEvent';
 
 /** What bears a global id, as far as it may be seen. */
 export async function find({ reads }: Context, globalId: string): Promise<Node | null> {

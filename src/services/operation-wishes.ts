@@ -9,7 +9,8 @@ import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { AppError, notFound, UserErrorCode } from '../errors';
 import { OPERATIONS } from '../read/lists';
-import { acceptOnce, type Accepted, type Made } from './accepted';
+import { aboutOperation, acceptOnce, type Accepted, type Made } from './accepted';
+import { changesOf, type Audit } from './audit';
 import { closeSteps } from './operations';
 import { isFinal, obstacleToCancel, obstacleToDelete, obstacleToRetry, refuse } from './permissions';
 import { named, visible } from './snapshot-rows';
@@ -25,7 +26,10 @@ export interface RetryOperation {
 }
 
 export class Operations {
-  constructor(private readonly db: DataSource) {}
+  constructor(
+    readonly db: DataSource,
+    readonly audit: Audit,
+  ) {}
 
   /** Withdraws what was not begun. The lock on the row decides between this and a worker that claims it at this moment. */
   cancel(request: Request, { operationId }: CancelOperation): Promise<Operation> {
@@ -35,17 +39,20 @@ export class Operations {
       if (!locked) throw notFound('operationId', 'operation');
       refuse(obstacleToCancel(locked));
       await withdraw(tx, locked);
+      const changes = changesOf({ status: locked.status }, { status: OperationStatus.CANCELLED });
+      await this.audit.record(tx, request, { action: 'cancelOperation', resource: aboutOperation(locked), changes });
       return (await findRow(tx, Operation, id)) ?? locked;
     });
   }
 
   /** Accepts the same wish as new work of whoever asks, judged by what is true now. */
   retry(request: Request, wish: RetryOperation): Promise<Accepted> {
-    return acceptOnce(this.db, request, 'retryOperation', wish, async (tx) => {
+    return acceptOnce(this, request, 'retryOperation', wish, async (tx) => {
       const { operationId, ...key } = wish;
       const operation = await visible(tx, request, OPERATIONS, operationId, 'operationId', 'operation');
       refuse(obstacleToRetry(operation));
-      return AGAIN[operation.kind](tx, request, operation, key).catch(blameOperation);
+      const made = await AGAIN[operation.kind](tx, request, operation, key).catch(blameOperation);
+      return { ...made, about: aboutOperation(operation) };
     });
   }
 }

@@ -14,6 +14,7 @@ import {
   type OperationItem,
   type OperationStep,
 } from '../entities/operation';
+import { bySystem, changesOf, type Audit } from './audit';
 import { instanceBusy } from './permissions';
 
 export interface Work {
@@ -143,7 +144,12 @@ export async function requeueOrphans(db: DataSource, ours: string[], running: st
 }
 
 /** Records how it ended. The caller records in the same transaction what became of the snapshot. */
-export async function finish(tx: EntityManager, held: Claim, error: OperationError | null): Promise<void> {
+export async function finish(
+  tx: EntityManager,
+  held: Claim,
+  error: OperationError | null,
+  audit: Audit,
+): Promise<void> {
   const status = error ? OperationStatus.FAILED : OperationStatus.SUCCEEDED;
   const { items } = held.operation;
   await write(
@@ -158,6 +164,14 @@ export async function finish(tx: EntityManager, held: Claim, error: OperationErr
     },
     'finished_at = clock_timestamp()', // not before its last step, which ended since this transaction began
   );
+  const { id, kind, snapshotName, actorId, correlationId } = held.operation;
+  const author = { ...bySystem(correlationId), actor: actorId === null ? null : { userId: actorId } };
+  await audit.record(tx, author, {
+    action: 'operation.end',
+    resource: { type: 'Operation', id, name: snapshotName },
+    changes: changesOf({ status: OperationStatus.RUNNING }, { kind, status }),
+    ...(error && { outcome: 'FAILED', code: error.code }),
+  });
 }
 
 /** Changes columns of a held operation; throws ClaimLost (which undoes the transaction) when it is not held any more. */

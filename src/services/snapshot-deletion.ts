@@ -8,6 +8,8 @@ import { inTransaction } from '../db/transaction';
 import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { AppError, UserErrorCode } from '../errors';
+import { aboutSnapshot } from './accepted';
+import { bySystem, type Audit } from './audit';
 import { once } from './idempotency';
 import { obstacleToDelete } from './permissions';
 import { visibleSnapshot } from './snapshot-rows';
@@ -46,7 +48,10 @@ interface KeptError {
 }
 
 export class SnapshotDeletion {
-  constructor(private readonly db: DataSource) {}
+  constructor(
+    private readonly db: DataSource,
+    private readonly audit: Audit,
+  ) {}
 
   /** Accepts what can be accepted; each id has its own answer. When nothing was accepted, the key stays free. */
   async deleteMany(request: Request, wish: DeleteSnapshots): Promise<Deletion> {
@@ -83,12 +88,14 @@ export class SnapshotDeletion {
           `select ${columnsOf(tx, Snapshot, 's')} from snapshots s where id = any($1) and expires_at <= now() for update`,
           [ids],
         );
-        if (snapshots.length > 0)
-          await acceptDeletion(tx, instanceId, snapshots, {
-            actorId: null,
-            correlationId: uuidv7(),
-            input: { onlyIfExpired: true },
-          });
+        if (snapshots.length === 0) return;
+        const correlationId = uuidv7();
+        await acceptDeletion(tx, instanceId, snapshots, {
+          actorId: null,
+          correlationId,
+          input: { onlyIfExpired: true },
+        });
+        await this.audit.record(tx, bySystem(correlationId), ...entriesOf('snapshot.expire', snapshots));
       }).catch(ignoreBusy);
     }
   }
@@ -108,6 +115,7 @@ export class SnapshotDeletion {
       try {
         const operation = await acceptDeletion(tx, instanceId, snapshots, by(request, wish));
         for (const { result } of entries) result.operation = operation;
+        await this.audit.record(tx, request, ...entriesOf('deleteSnapshots', snapshots));
       } catch (error) {
         if (!(error instanceof AppError)) throw error;
         for (const { result } of entries) result.errors.push(error);
@@ -166,6 +174,10 @@ function toError({ code, message, more }: KeptError, operation: Operation | unde
 function distinct(results: DeletionResult[]): Operation[] {
   const all = results.flatMap(({ operation }) => (operation ? [operation] : []));
   return [...new Map(all.map((operation) => [operation.id, operation])).values()];
+}
+
+function entriesOf(action: string, snapshots: Snapshot[]) {
+  return snapshots.map((snapshot) => ({ action, resource: aboutSnapshot(snapshot) }));
 }
 
 function ignoreBusy(error: unknown): void {

@@ -8,6 +8,7 @@ import type { Snapshot } from '../entities/snapshot';
 import { invalidInput } from '../errors';
 import { INSTANCES } from '../read/lists';
 import type { Made } from './accepted';
+import { changesOf } from './audit';
 import { judgeName } from './names';
 import { accept, type Work } from './operations';
 import { obstacleToCreate, obstacleToDelete, obstacleToRename, obstacleToRestore, refuse } from './permissions';
@@ -64,7 +65,8 @@ export async function create(
       ...(replaced && { replaces: true }),
     },
   });
-  return { snapshot, operation };
+  const changes = changesOf({}, { instance: instance.name, name: snapshot.name, stateful, description, expiresAt });
+  return { snapshot, operation, changes };
 }
 
 /** The work to bring an instance back. */
@@ -77,7 +79,8 @@ export async function restore(tx: EntityManager, request: Request, wish: Restore
   }
   const work = onSnapshot(request, wish, OperationKind.SNAPSHOT_RESTORE, snapshot);
   const input = { restoreMemory, generationBefore: instance.generation };
-  return { snapshot, operation: await accept(tx, { ...work, input }) };
+  const changes = changesOf({}, { restoreMemory });
+  return { snapshot, operation: await accept(tx, { ...work, input }), changes };
 }
 
 /** The work to give a snapshot another name. */
@@ -88,7 +91,8 @@ export async function rename(tx: EntityManager, request: Request, wish: RenameSn
   const existing = await named(tx, instance.id, wish.name);
   if (existing) throw nameTaken(existing);
   const work = onSnapshot(request, wish, OperationKind.SNAPSHOT_RENAME, snapshot);
-  return { snapshot, operation: await accept(tx, { ...work, input: { newName: wish.name } }) };
+  const operation = await accept(tx, { ...work, input: { newName: wish.name } });
+  return { snapshot, operation, changes: changesOf({ name: snapshot.name }, { name: wish.name }) };
 }
 
 /** The work to delete one snapshot. */

@@ -1,7 +1,7 @@
 /** People and what is assigned to them. */
 import type { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import type { Request } from '../auth/actor';
+import type { Actor, Request, Visit } from '../auth/actor';
 import { hashPassword, oneTimePassword } from '../auth/passwords';
 import { keepStanding } from '../auth/standing';
 import { announce } from '../db/events';
@@ -12,7 +12,7 @@ import { Role, UserStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import { User } from '../entities/user';
 import { AppError, invalidInput, notFound, UserErrorCode } from '../errors';
-import type { Audit, Author } from './audit';
+import type { Audit } from './audit';
 import { endSessions } from './session-rows';
 import { person } from './sessions';
 
@@ -43,14 +43,14 @@ export class Users {
   ) {}
 
   /** Makes an account with a one-time password, which is shown now and never again. */
-  async create(author: Author, wish: CreateUser): Promise<{ user: User; password: string }> {
+  async create(author: Visit & { actor: Actor | null }, wish: CreateUser): Promise<{ user: User; password: string }> {
     const password = oneTimePassword();
     return { user: await this.insert(author, wish, password, UserStatus.INVITED), password };
   }
 
   /** Makes an account that is in use at once, with a password that was agreed on elsewhere. */
   async insert(
-    author: Author,
+    author: Visit & { actor: Actor | null },
     { email, displayName, role }: CreateUser,
     password: string,
     status: UserStatus,

@@ -9,6 +9,7 @@ import { OperationKind, OperationStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import type { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
+import type { Audit } from '../services/audit';
 import { beginStep, claim, ClaimLost, finish, note, release, type Claim } from '../services/operations';
 import { postpone } from '../services/postponement';
 import { handlers } from './handlers';
@@ -24,6 +25,7 @@ const REMEMBER_MS = 60_000;
 export interface Parts {
   db: DataSource;
   engine: Engine;
+  audit: Audit;
   /** Whether the engine is known to be away. */
   away?: () => EngineAway | null;
   log: (level: 'info' | 'warn' | 'error', what: object, message: string) => void;
@@ -44,7 +46,7 @@ export async function runOperation(parts: Parts, operationId: string, jobId: str
     const end = async (tx: EntityManager) => {
       await outcome.record(tx);
       if (facts?.uid === instance.uid) await recordInstance(tx, instance, facts);
-      await finish(tx, held, outcome.error);
+      await finish(tx, held, outcome.error, parts.audit);
     };
     await patiently(stop, () => inTransaction(parts.db, end), REMEMBER_MS);
     parts.log(
@@ -158,7 +160,7 @@ async function putBack(parts: Parts, held: Claim, error: unknown): Promise<void>
     const touched = [operation.snapshotId, ...open.map(({ snapshotId }) => snapshotId)];
     if (begun) await tx.query(SUSPECT, [touched, JSON.stringify(failure)]);
     else await tx.query(NOT_BEGUN, [touched]);
-    await finish(tx, held, failure);
+    await finish(tx, held, failure, parts.audit);
   });
 }
 

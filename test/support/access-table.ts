@@ -26,6 +26,9 @@ export const ROOTS = `
   Query.operation               | id: $operation                                                     | 401       | seen     | hidden   | seen       | seen
   Query.operations              | filter: { snapshotName: { eq: $snapshotName } }                    | 401       | seen     | hidden   | seen       | seen
   Query.users                   |                                                                    | 401       | 403      | 403      | 403        | seen
+  Query.auditEvents             | filter: { resourceId: { eq: $snapshot } }, last: 3                 | 401       | hidden   | hidden   | seen       | seen
+  Query.node                    | id: $entry                                                         | 401       | hidden   | hidden   | answer     | answer
+  Query.auditVerification       |                                                                    | 401       | 403      | 403      | 403        | answer
   Mutation.signIn               | input: { email: "nobody@keyframe.test", password: "nothing" }      | answer    | answer   | answer   | answer     | answer
   Mutation.refreshSession       | input: { refreshToken: "nothing" }                                 | answer    | answer   | answer   | answer     | answer
   Mutation.signOut              |                                                                    | 401       | answer   | answer   | answer     | answer
@@ -96,6 +99,15 @@ export const FIELDS = `
   UserEdge                     | all                    | node cursor
   SessionConnection            | self, admin            | edges nodes pageInfo totalCount
   SessionEdge                  | self, admin            | node cursor
+  AuditEvent                   | all                    | id createdAt actor actorRole credential address client action outcome code
+  AuditEvent                   | all                    | resourceType resourceId resourceName changes correlationId position
+  AuditCredential              | all                    | kind id
+  AuditFieldChange             | all                    | field before after
+  AuditEventConnection         | all                    | edges nodes pageInfo totalCount
+  AuditEventEdge               | all                    | node cursor
+  AuditVerification            | all                    | intact firstBad checkedCount unsignedCount unsealedCount newestCheckpoint
+  AuditBadEntry                | all                    | fault id position
+  AuditCheckpointInfo          | all                    | position hash createdAt
   PageInfo                     | all                    | hasNextPage hasPreviousPage startCursor endCursor
   ApiInfo                      | all                    | version administratorContact engine limits
   ApiEngine                    | all                    | kind capabilities available

@@ -11,6 +11,7 @@ import { OperationKind } from '../../src/entities/enums';
 import { Instance } from '../../src/entities/instance';
 import { Operation, type OperationInput } from '../../src/entities/operation';
 import { Snapshot } from '../../src/entities/snapshot';
+import { Audit } from '../../src/services/audit';
 import { accept, beginStep, claim } from '../../src/services/operations';
 import { databaseTime, recordLook, type Look } from '../../src/worker/observation';
 import { runOperation, type Parts } from '../../src/worker/run';
@@ -40,7 +41,7 @@ export class WorkerBench {
       `insert into engines (id, kind, name, version, capabilities, observed_at) values ($1, 'LOCAL', 'local', '1', '{}', now())`,
       [engineId],
     );
-    const parts = { db, engine: local.engine, log: () => undefined };
+    const parts = { db, engine: local.engine, audit: new Audit(null), log: () => undefined };
     const bench = new WorkerBench(db, local, parts, engineId, database, async () => {
       await db.destroy();
       await database.drop();
