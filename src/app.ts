@@ -6,6 +6,7 @@ import { Client } from 'pg';
 import { pino, type Logger } from 'pino';
 import type { DataSource } from 'typeorm';
 import { Actors } from './auth/actor';
+import { ApiTokenHolders } from './auth/api-tokens';
 import { Authorizer } from './auth/authorize';
 import { Sessions } from './auth/sessions';
 import { Tokens } from './auth/tokens';
@@ -17,6 +18,7 @@ import type { DemoAccount } from './endpoint/graphiql';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { ApiTokenResolver } from './resolvers/api-token.resolver';
 import type { Surroundings } from './resolvers/context';
 import { OperationResolver } from './resolvers/operation.resolver';
 import { SessionResolver } from './resolvers/session.resolver';
@@ -24,6 +26,8 @@ import { SnapshotResolver } from './resolvers/snapshot.resolver';
 import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
 import { MAX_BODY_BYTES, startServer } from './server';
+import { ApiTokens } from './services/api-tokens';
+import { Audit } from './services/audit';
 import { Engines } from './services/engines';
 import { Operations } from './services/operation-wishes';
 import { SnapshotDeletion } from './services/snapshot-deletion';
@@ -157,6 +161,7 @@ async function serve(
   const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
+    [ApiTokenResolver, new ApiTokenResolver(new ApiTokens(db, new Audit()))],
     [OperationResolver, new OperationResolver(new Operations(db))],
     [SessionResolver, new SessionResolver(new Sessions(db, tokens))],
     [SnapshotResolver, new SnapshotResolver(snapshots, deletion)],
@@ -169,7 +174,8 @@ async function serve(
   onStop(() => events.stop());
   const authorizer = new Authorizer(schema, config.supportContact);
   const report: Surroundings['report'] = (level, what, message) => log[level](what, message);
-  const shared = { db, events, authorizer, report, actors: new Actors(db, tokens) };
+  const holders = new ApiTokenHolders(db, (error) => log.warn({ err: error }, 'the use of API tokens was not noted'));
+  const shared = { db, events, authorizer, report, actors: new Actors(db, tokens, [holders]) };
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const server = await startServer(schema, shared, {
     host: config.host,

@@ -5,6 +5,7 @@ import { GraphQLSchema, isEnumType, lexicographicSortSchema } from 'graphql';
 import { buildSchemaSync, type ContainerType } from 'type-graphql';
 import { authDirectives } from './auth/directives';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { ApiTokenResolver, ApiTokensOfUserResolver } from './resolvers/api-token.resolver';
 import { EventResolver } from './resolvers/event.resolver';
 import { EngineResolver, InstanceAssignmentResolver, InstanceResolver } from './resolvers/instance.resolver';
 import { NodeResolver } from './resolvers/node.resolver';
@@ -27,6 +28,8 @@ export function createSchema(container?: ContainerType): GraphQLSchema {
       OperationResolver,
       EventResolver,
       UserResolver,
+      ApiTokenResolver,
+      ApiTokensOfUserResolver,
       EngineResolver,
       InstanceAssignmentResolver,
       OperationItemResolver,

@@ -1,3 +1,4 @@
+import { ApiToken } from './api-token';
 import { AuditEvent } from './audit-event';
 import { Engine } from './engine';
 import { Event } from './event';
@@ -13,6 +14,7 @@ import { User } from './user';
 export const entities = [
   User,
   Session,
+  ApiToken,
   Engine,
   Instance,
   InstanceAssignment,

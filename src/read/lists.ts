@@ -1,13 +1,14 @@
 /** What can be listed: where its rows come from, who may see them, by what they are ordered and filtered. */
 import type { Actor } from '../auth/actor';
 import type { EntityClass } from '../db/rows';
+import { ApiToken } from '../entities/api-token';
 import { Instance } from '../entities/instance';
 import { InstanceAssignment } from '../entities/instance-assignment';
 import { Operation } from '../entities/operation';
 import { Snapshot } from '../entities/snapshot';
 import { User } from '../entities/user';
 import type { Params } from './params';
-import { visibleInstance, visibleUser } from './visibility';
+import { visibleApiToken, visibleInstance, visibleUser } from './visibility';
 
 export interface Listing<T extends object> {
   entity: EntityClass<T>;
@@ -88,6 +89,15 @@ export const USERS: Listing<User> = {
     status: 't.status',
     createdAt: 't.created_at',
   },
+};
+
+export const API_TOKENS: Listing<ApiToken> = {
+  entity: ApiToken,
+  from: 'api_tokens t',
+  visible: (actor, params) => visibleApiToken(actor, 't', params),
+  orders: BY_CREATION,
+  defaultOrder: { field: 'CREATED_AT', direction: 'DESC' },
+  filters: {},
 };
 
 export const ASSIGNMENTS: Listing<InstanceAssignment> = {

@@ -1,5 +1,6 @@
 /** Relay's connections, for each listed type. */
 import { ArgsType, Field, Int, ObjectType, type ClassType } from 'type-graphql';
+import { ApiToken } from '../entities/api-token';
 import { Instance } from '../entities/instance';
 import { InstanceAssignment } from '../entities/instance-assignment';
 import { Operation } from '../entities/operation';
@@ -69,4 +70,5 @@ export const InstanceConnection = connectionOf(Instance, 'instances');
 export const SnapshotConnection = connectionOf(Snapshot, 'snapshots');
 export const OperationConnection = connectionOf(Operation, 'operations');
 export const UserConnection = connectionOf(User, 'users');
+export const ApiTokenConnection = connectionOf(ApiToken, 'API tokens');
 export const InstanceAssignmentConnection = connectionOf(InstanceAssignment, 'assignments');

@@ -1,6 +1,6 @@
 /** Ids as clients know them: opaque, and good for any type. Inside is the type and the row's UUID. */
 
-export type NodeType = 'User' | 'Instance' | 'Snapshot' | 'Operation' | 'Engine' | 'InstanceAssignment';
+export type NodeType = 'User' | 'Instance' | 'Snapshot' | 'Operation' | 'Engine' | 'InstanceAssignment' | 'ApiToken';
 
 const GLOBAL_ID = /^(\w+):([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 

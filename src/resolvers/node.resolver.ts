@@ -4,7 +4,7 @@ import { Auth } from '../auth/directives';
 import { Role } from '../entities/enums';
 import { Node } from '../entities/node';
 import { RequestError } from '../errors';
-import { INSTANCES, OPERATIONS, SNAPSHOTS, USERS, type Listing } from '../read/lists';
+import { API_TOKENS, INSTANCES, OPERATIONS, SNAPSHOTS, USERS, type Listing } from '../read/lists';
 import type { Context } from './context';
 import { parseGlobalId } from './global-id';
 
@@ -15,6 +15,7 @@ const LISTINGS = new Map<string, Listing<Node>>([
   ['Instance', INSTANCES],
   ['Snapshot', SNAPSHOTS],
   ['Operation', OPERATIONS],
+  ['ApiToken', API_TOKENS],
 ]);
 
 @Resolver()

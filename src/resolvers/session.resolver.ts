@@ -1,6 +1,6 @@
 /** Signing in and out. */
 import { Arg, Ctx, Field, InputType, Mutation, ObjectType, Resolver } from 'type-graphql';
-import { Auth, Public } from '../auth/directives';
+import { Auth, Public, SessionOnly } from '../auth/directives';
 import type { Sessions, SignedIn } from '../auth/sessions';
 import { Role } from '../entities/enums';
 import { User } from '../entities/user';
@@ -84,6 +84,7 @@ export class SessionResolver {
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => SignOutPayload, { description: 'Ends this session, its tokens and its subscriptions.' })
   signOut(@Ctx() context: Context): Promise<SignOutPayload> {
     return answer(context, async () => {
@@ -93,6 +94,7 @@ export class SessionResolver {
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => ChangePasswordPayload, { description: 'Changes your password and ends your other sessions.' })
   changePassword(
     @Ctx() context: Context,

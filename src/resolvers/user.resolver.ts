@@ -236,7 +236,8 @@ export class UserResolver {
   }
 }
 
-function knowsAll({ actor }: Context, user: User): boolean {
+/** Whether more of a person is shown than their name. */
+export function knowsAll({ actor }: Context, user: User): boolean {
   return actor.role === Role.ADMIN || actor.userId === user.id;
 }
 

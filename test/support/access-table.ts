@@ -14,6 +14,7 @@ export const ROOTS = `
   Query.node                    | id: $snapshot                                                      | 401       | seen     | hidden   | seen       | seen
   Query.node                    | id: $operation                                                     | 401       | seen     | hidden   | seen       | seen
   Query.node                    | id: $user                                                          | 401       | answer   | hidden   | hidden     | answer
+  Query.node                    | id: $apiToken                                                      | 401       | answer   | hidden   | hidden     | answer
   Query.node                    | id: $engine                                                        | 401       | hidden   | hidden   | hidden     | hidden
   Query.node                    | id: $assignment                                                    | 401       | hidden   | hidden   | hidden     | hidden
   Query.nodes                   | ids: [$instance, $snapshot, $operation]                            | 401       | seen     | hidden   | seen       | seen
@@ -30,6 +31,8 @@ export const ROOTS = `
   Mutation.refreshSession       | input: { refreshToken: "nothing" }                                 | answer    | answer   | answer   | answer     | answer
   Mutation.signOut              |                                                                    | 401       | answer   | answer   | answer     | answer
   Mutation.changePassword       | input: { currentPassword: "nothing", newPassword: "nothing" }      | 401       | answer   | answer   | answer     | answer
+  Mutation.createApiToken       | input: { name: "", role: USER }                                    | 401       | answer   | answer   | answer     | answer
+  Mutation.revokeApiToken       | input: { apiTokenId: $apiToken }                                   | 401       | answer   | hidden   | hidden     | answer
   Mutation.createSnapshot       | input: { instanceId: $instance, name: "made-by-nobody" }           | 401       | 403      | 403      | answer     | answer
   Mutation.restoreSnapshot      | input: { snapshotId: $snapshot }                                   | 401       | 403      | 403      | answer     | answer
   Mutation.deleteSnapshot       | input: { snapshotId: $snapshot }                                   | 401       | 403      | 403      | answer     | answer
@@ -50,7 +53,8 @@ export const ROOTS = `
 
 /**
  * Who is told: `all` whoever reached the object; `staff` only OPERATIONS and ADMIN, refused with FORBIDDEN to others; `self`,
- * `operations` and `admin` these, and null for others; `actor` the one who did it, and null for others.
+ * `operations` and `admin` these, and null for others; `actor` the one who did it, and null for others; `session` as `self` and
+ * `admin`, but refused with FORBIDDEN to API tokens.
  */
 export const FIELDS = `
   type                         | who                    | fields
@@ -58,6 +62,7 @@ export const FIELDS = `
   User                         | all                    | id displayName
   User                         | self, operations, admin | email
   User                         | self, admin            | role status createdAt assignedInstances
+  User                         | session               | apiTokens
   Instance                     | all                    | id name project location type status createdAt observedAt configuration engine
   Instance                     | all                    | snapshots latestSnapshot activeOperation operations statefulSnapshotSupport viewerPermissions
   Instance                     | staff                  | assignments
@@ -79,6 +84,11 @@ export const FIELDS = `
   OperationItem                | all                    | snapshotName status error snapshot
   OperationStep                | all                    | name status startedAt finishedAt
   OperationError               | all                    | code message retryable remediation correlationId
+  ApiToken                     | all                    | id name prefix role instanceIds createdAt expiresAt lastUsedAt revokedAt user
+  ApiTokenConnection           | all                    | edges nodes pageInfo totalCount
+  ApiTokenEdge                 | all                    | node cursor
+  CreateApiTokenPayload        | all                    | apiToken token userErrors
+  RevokeApiTokenPayload        | all                    | apiToken userErrors
   Event                        | all                    | cursor occurredAt change nodeId node instanceId
   InstanceConnection           | all                    | edges nodes pageInfo totalCount
   InstanceEdge                 | all                    | node cursor
@@ -119,6 +129,15 @@ export const FIELDS = `
   StatefulRequiresRunningError | all                    | code message field correlationId remediation status
   NewerSnapshotsExistError     | all                    | code message field correlationId remediation snapshots
 `;
+
+/** The fields that are for people alone: refused to API tokens of every role. */
+export const SESSION_ONLY = [
+  'Mutation.signOut',
+  'Mutation.changePassword',
+  'Mutation.createApiToken',
+  'Mutation.revokeApiToken',
+  'User.apiTokens',
+];
 
 export type CallerName = 'anonymous' | 'assigned' | 'stranger' | 'operations' | 'admin';
 export const CALLERS: CallerName[] = ['anonymous', 'assigned', 'stranger', 'operations', 'admin'];

@@ -31,17 +31,18 @@ export async function startWorld(): Promise<World> {
   const instance = await instanceId(operations, 'web-1');
   const snapshotName = `kept-secret-${randomBytes(3).toString('hex')}`;
   const made = await taken(operations, instance, snapshotName);
+  const { createApiToken } = await assigned.query('mutation { createApiToken(input: { name: "of alice", role: USER }) { apiToken { id } } }'); // prettier-ignore
   const [{ user, engine, assignment }] = await app.db.query(
     `select u.id as user, i.engine_id as engine, a.id as assignment from users u join instance_assignments a on a.user_id = u.id
      join instances i on i.id = a.instance_id where u.email = 'alice@keyframe.test' and i.name = 'web-1'`,
   );
   const real = {
-    instance, ...made, name: 'web-1', snapshotName,
+    instance, ...made, name: 'web-1', snapshotName, apiToken: createApiToken.apiToken.id as string,
     user: globalId('User', user), engine: globalId('Engine', engine), assignment: globalId('InstanceAssignment', assignment),
   }; // prettier-ignore
   const missing = {
     instance: missingId('Instance'), snapshot: missingId('Snapshot'), operation: missingId('Operation'), name: 'web-0',
-    snapshotName: 'kept-secret-nothing', user: missingId('User'), engine: missingId('Engine'), assignment: missingId('InstanceAssignment'),
+    snapshotName: 'kept-secret-nothing', user: missingId('User'), engine: missingId('Engine'), assignment: missingId('InstanceAssignment'), apiToken: missingId('ApiToken'),
   }; // prettier-ignore
   return { app, callers, real, missing, secrets: [instance, made.snapshot, made.operation, 'web-1', snapshotName] };
 }
@@ -58,7 +59,7 @@ export function told(answer: GraphqlResponse): unknown {
 }
 
 /** Statements that only requests make; a subscription's do not bear the id of one. */
-const OF_READERS = /from sessions s join users u|instance_assignments seen/;
+const OF_READERS = /from (sessions s|api_tokens t) join users u|instance_assignments seen/;
 
 /** The statements that requests made the program run during `work`, in order of their text, without their values. */
 export async function statementsOf<T>(
