@@ -62,17 +62,18 @@ export class ApiTokens {
     return inTransaction(this.db, async (tx) => {
       const apiToken = await visible(tx, request, API_TOKENS, apiTokenId, 'apiTokenId', 'API token');
       const [, revoked] = await tx.query<[unknown, number]>(REVOKE, [apiToken.id]);
-      if (revoked === 0) return apiToken;
-      await announce(tx, `user:${apiToken.userId}`);
-      await this.audit.record(tx, request, { action: 'revokeApiToken', resource: resourceOf(apiToken) });
+      if (revoked > 0) {
+        await announce(tx, `user:${apiToken.userId}`);
+        await this.audit.record(tx, request, { action: 'revokeApiToken', resource: resourceOf(apiToken) });
+      }
       return (await findRow(tx, ApiToken, apiToken.id)) ?? apiToken;
     });
   }
 }
 
 function judgeName(name: string): void {
-  if (name.length < 1 || name.length > LONGEST_NAME || /\p{Cc}/u.test(name))
-    throw invalidInput('name', `A name has 1 to ${LONGEST_NAME} characters, and none that control a screen.`);
+  if (name.length < 1 || name.length > LONGEST_NAME || /[\p{C}\p{Zl}\p{Zp}]/u.test(name))
+    throw invalidInput('name', `A name has 1 to ${LONGEST_NAME} characters, all of which can be seen.`);
 }
 
 function judgeRole(own: Role, { role, instanceIds }: CreateApiToken): void {
