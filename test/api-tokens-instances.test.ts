@@ -35,16 +35,8 @@ beforeAll(async () => {
     const role = person === 'assigned' ? 'USER' : 'OPERATIONS';
     narrow[person] = (await makeToken(world.callers[person], { role, instanceIds: [db1, db1] })).client;
   }
-  // Their first use is noted, which is a statement more.
-  await Promise.all(
-    [...Object.values(whole), ...Object.values(narrow)].map((client) => client.query('{ viewer { id } }')),
-  );
-  await until(async () => {
-    const [{ unused }] = await world.app.db.query(
-      `select count(*)::int as unused from api_tokens where last_used_at is null`,
-    );
-    return unused === 1; // of the one that the world holds as an object
-  });
+  // Now and then a use is noted, which is a statement more: of these not before tomorrow.
+  await world.app.db.query(`update api_tokens set last_used_at = now() + interval '1 day'`);
 });
 afterAll(async () => {
   await cleanUp();

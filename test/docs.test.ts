@@ -4,17 +4,19 @@ import { join } from 'node:path';
 import { parse, validate } from 'graphql';
 import { createSchema } from '../src/schema';
 
-const guide = readFileSync(join(__dirname, '../docs/snapshots.md'), 'utf8');
+const guide = ['snapshots', 'api-tokens']
+  .map((name) => readFileSync(join(__dirname, `../docs/${name}.md`), 'utf8'))
+  .join('\n');
 const schema = createSchema();
 
 const queries = [...guide.matchAll(/```graphql\n([\s\S]+?)```/g)].map(([, text = '']) => text);
 const proofs = [...guide.matchAll(/> Test: _(.+)_/g)].map(([, name = '']) => name);
 
-test('every query of the guide runs on the schema', () => {
+test('every query of the guides runs on the schema', () => {
   for (const query of queries) expect([query, validate(schema, parse(query))]).toEqual([query, []]);
 });
 
-test('every test that the guide names exists, and every query has one', () => {
+test('every test that the guides name exists, and every query has one', () => {
   const sources = readdirSync(__dirname)
     .filter((file) => file.endsWith('.test.ts') && file !== 'docs.test.ts')
     .map((file) => readFileSync(join(__dirname, file), 'utf8'))
