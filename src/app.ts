@@ -7,6 +7,7 @@ import { Client } from 'pg';
 import { pino, type Logger } from 'pino';
 import type { DataSource } from 'typeorm';
 import { Actors } from './auth/actor';
+import { ApiTokenHolders } from './auth/api-tokens';
 import { Authorizer } from './auth/authorize';
 import { Tokens } from './auth/tokens';
 import type { Config } from './config';
@@ -17,6 +18,7 @@ import type { DemoAccount } from './endpoint/graphiql';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { ApiTokenResolver } from './resolvers/api-token.resolver';
 import { AuditResolver } from './resolvers/audit.resolver';
 import type { Surroundings } from './resolvers/context';
 import { OperationResolver } from './resolvers/operation.resolver';
@@ -25,6 +27,7 @@ import { SnapshotResolver } from './resolvers/snapshot.resolver';
 import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
 import { MAX_BODY_BYTES, startServer } from './server';
+import { ApiTokens } from './services/api-tokens';
 import { Audit } from './services/audit';
 import { AuditKeys } from './services/audit-keys';
 import { AuditSealer } from './services/audit-sealer';
@@ -182,6 +185,7 @@ async function serve(
     [AuditResolver, new AuditResolver(() => verifyAudit(db, auditKeys))],
     [OperationResolver, new OperationResolver(new Operations(db, audit))],
     [SessionResolver, new SessionResolver(new Sessions(db, tokens, audit), new OwnAccount(db, audit))],
+    [ApiTokenResolver, new ApiTokenResolver(new ApiTokens(db, audit))],
     [SnapshotResolver, new SnapshotResolver(snapshots, deletion)],
     [UserResolver, new UserResolver(users)],
   ]);
@@ -192,7 +196,8 @@ async function serve(
   onStop(() => events.stop());
   const authorizer = new Authorizer(schema, config.supportContact);
   const report: Surroundings['report'] = (level, what, message) => log[level](what, message);
-  const shared = { db, audit, events, authorizer, report, actors: new Actors(db, tokens) };
+  const holders = new ApiTokenHolders(db, (error) => log.warn({ err: error }, 'the use of API tokens was not noted'));
+  const shared = { db, audit, events, authorizer, report, actors: new Actors(db, tokens, [holders]) };
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const server = await startServer(schema, shared, {
     host: config.host,

@@ -5,6 +5,7 @@ import { GraphQLSchema, isEnumType, lexicographicSortSchema } from 'graphql';
 import { buildSchemaSync, type ContainerType } from 'type-graphql';
 import { authDirectives } from './auth/directives';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
+import { ApiTokenResolver, ApiTokensOfUserResolver } from './resolvers/api-token.resolver';
 import { AuditResolver } from './resolvers/audit.resolver';
 import { EventResolver } from './resolvers/event.resolver';
 import { EngineResolver, InstanceAssignmentResolver, InstanceResolver } from './resolvers/instance.resolver';
@@ -30,6 +31,8 @@ export function createSchema(container?: ContainerType): GraphQLSchema {
       EventResolver,
       AuditResolver,
       UserResolver,
+      ApiTokenResolver,
+      ApiTokensOfUserResolver,
       EngineResolver,
       InstanceAssignmentResolver,
       OperationItemResolver,

@@ -5,7 +5,15 @@ import { describeForbidden } from './support/access-forbidden';
 import { describePeople } from './support/access-people';
 import { describeRules } from './support/access-rules';
 import { overSse, overWebSocket } from './support/access-streams';
-import { CALLERS, fieldRows, knownFields, rootRows, type CallerName, type RootRow } from './support/access-table';
+import {
+  CALLERS,
+  fieldRows,
+  knownFields,
+  rootRows,
+  SESSION_ONLY,
+  type CallerName,
+  type RootRow,
+} from './support/access-table';
 import { documentOf, fieldsOf, leavesOf, queryRows, staffFields, typeOfRow, walksFrom } from './support/access-walk';
 import { startWorld, statementsOf, told, type World } from './support/access-world';
 import type { GraphqlResponse, TestClient } from './support/app';
@@ -19,6 +27,8 @@ beforeAll(async () => {
 afterAll(() => world.app.stop());
 
 const ROLES = { assigned: 'USER', operations: 'OPERATIONS', admin: 'ADMIN' } as const;
+/** The roles that a field below the roots requires, by who is told it. */
+const RULES: Record<string, string[]> = { staff: ['OPERATIONS', 'ADMIN'], session: ['USER', 'OPERATIONS', 'ADMIN'] };
 const codes = ({ errors }: GraphqlResponse) => errors?.map(({ extensions }) => extensions.code);
 const title = ({ kind, field, args }: RootRow) => `${kind}.${field}(${args})`;
 
@@ -80,9 +90,18 @@ describe('the table of access', () => {
     }
     for (const { type, who, fields } of fieldRows) {
       for (const field of fields)
-        expect({ field, ...rulesOf(type, field) }).toEqual({ field, auth: who === 'staff' ? ['OPERATIONS', 'ADMIN'] : undefined, open: false }); // prettier-ignore
+        expect({ field, ...rulesOf(type, field) }).toEqual({ field, auth: RULES[who], open: false }); // prettier-ignore
     }
   });
+});
+
+test('the fields that the table says are for people alone carry @session, and no others', () => {
+  const printed = createSchema();
+  const marked = fieldsOf(printed).filter((path) => {
+    const [type = '', name = ''] = path.split('.');
+    return getDirective(printed, (printed.getType(type) as any).getFields()[name], 'session') !== undefined;
+  });
+  expect(marked.sort()).toEqual([...SESSION_ONLY].sort());
 });
 
 describe.each(rootRows.filter(({ kind }) => kind !== 'Subscription').map((row) => [title(row), row] as const))(

@@ -5,7 +5,7 @@ import { parse, validate } from 'graphql';
 import { createSchema } from '../src/schema';
 
 const read = (name: string) => readFileSync(join(__dirname, '../docs', name), 'utf8');
-const guide = read('snapshots.md');
+const guide = ['snapshots.md', 'api-tokens.md'].map(read).join('\n');
 const schema = createSchema();
 
 const queriesOf = (text: string) => [...text.matchAll(/```graphql\n([\s\S]+?)```/g)].map(([, query = '']) => query);
@@ -17,7 +17,7 @@ test('every query of the guides runs on the schema', () => {
     expect([query, validate(schema, parse(query))]).toEqual([query, []]);
 });
 
-test('every test that the guide names exists, and every query has one', () => {
+test('every test that the guides name exists, and every query has one', () => {
   const sources = readdirSync(__dirname)
     .filter((file) => file.endsWith('.test.ts') && file !== 'docs.test.ts')
     .map((file) => readFileSync(join(__dirname, file), 'utf8'))

@@ -73,6 +73,8 @@ Mutation.updateUser(input: UpdateUserInput!): UpdateUserPayload!
 Mutation.removeUser(input: RemoveUserInput!): RemoveUserPayload!
 Mutation.assignInstance(input: AssignInstanceInput!): AssignInstancePayload!
 Mutation.unassignInstance(input: UnassignInstanceInput!): UnassignInstancePayload!
+Mutation.createApiToken(input: CreateApiTokenInput!): CreateApiTokenPayload!
+Mutation.revokeApiToken(input: RevokeApiTokenInput!): RevokeApiTokenPayload!
 Subscription.operationUpdated(id: ID!): Operation!
 Subscription.instanceUpdated(id: ID!): Instance!`;
 
@@ -100,7 +102,12 @@ ChangePasswordInput currentPassword newPassword
 UpdateUserInput role status displayName
 AssignInstanceInput userId instanceId
 UnassignInstanceInput userId instanceId
-User id email displayName role status createdAt assignedInstances
+User id email displayName role status createdAt assignedInstances apiTokens
+CreateApiTokenInput name role expiresAt instanceIds
+CreateApiTokenPayload apiToken token userErrors
+RevokeApiTokenInput apiTokenId
+RevokeApiTokenPayload apiToken userErrors
+ApiToken id name prefix role instanceIds expiresAt lastUsedAt createdAt revokedAt user
 Instance id name project location engine type status createdAt configuration observedAt snapshots latestSnapshot activeOperation operations assignments statefulSnapshotSupport viewerPermissions
 Engine id kind
 StatefulSnapshotSupport supported reasons

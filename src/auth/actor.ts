@@ -16,6 +16,8 @@ export interface Credential {
   id: string;
   /** Of a token that is good for these instances only; null: all that its owner may see. */
   instanceIds: readonly string[] | null;
+  /** When it ends by itself, by this process's clock: what was begun with it must end then too. */
+  expiresAt?: Date | null;
 }
 
 /** From where a request came: the client's address, and the name that its program gives itself. */
@@ -47,6 +49,8 @@ export const NOBODY: Caller = { actor: null, badToken: false };
 /** Tells whom a token belongs to that is not one of our access tokens; null when it is none that it knows, or no good. */
 export interface Identifier {
   identify(token: string): Promise<Actor | null>;
+  /** The same caller as of now, of those whose credential is not a session; null for any other credential. */
+  current?(credential: Credential): Promise<Actor | null>;
 }
 
 export class Actors {
@@ -74,10 +78,19 @@ export class Actors {
     return null;
   }
 
-  /** The same person as of now: null when the session has ended or the account is locked or removed. */
+  /** The same person as of now: null when the session or token has ended, or the account is locked or removed. */
   async current({ userId, credential }: Pick<Actor, 'userId' | 'credential'>): Promise<Actor | null> {
+    if (credential.kind !== 'SESSION') return this.currentOther(credential);
     const [now] = await this.db.query<Pick<Actor, 'role' | 'status'>[]>(CURRENT, [credential.id, userId]);
     return now ? { userId, credential, ...now } : null;
+  }
+
+  private async currentOther(credential: Credential): Promise<Actor | null> {
+    for (const other of this.others) {
+      const actor = await other.current?.(credential);
+      if (actor) return actor;
+    }
+    return null;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The one function that enforces `@auth` and `@public`, before anything is looked up, planned, executed or subscribed,
+ * The one function that enforces `@auth`, `@public` and `@session`, before anything is looked up, planned, executed or subscribed,
  * on every transport. Neither resolvers nor services ask for roles.
  */
 import { getDirective } from '@graphql-tools/utils';
@@ -28,7 +28,14 @@ import { Role, UserStatus } from '../entities/enums';
 import { RequestError } from '../errors';
 import type { Actor, Caller } from './actor';
 
-type Rule = 'public' | readonly Role[];
+type Rule = 'public' | SignedIn;
+
+interface SignedIn {
+  requires: readonly Role[];
+  /** Not with an API token. */
+  sessionOnly: boolean;
+}
+
 type AnyField = GraphQLField<unknown, unknown>;
 
 /** Nobody needs more of them, and fragments that spread fragments can make a short document select without end. */
@@ -91,7 +98,7 @@ export class Authorizer {
     const field = this.schema.getMutationType()?.getFields()[mutation];
     const rule = field && this.rules.get(field);
     if (!rule) throw new Error(`there is no mutation ${mutation}`);
-    return rule === 'public' || rule.includes(role) ? null : this.refusal(rule);
+    return rule === 'public' || rule.requires.includes(role) ? null : this.refusal(rule.requires);
   }
 
   /** Of an object that was taken from a person who was following it. */
@@ -151,10 +158,15 @@ export class Authorizer {
     const rule = this.rules.get(field);
     if (!rule || rule === 'public') return null;
     if (!actor) return unauthenticated(badToken, path);
-    if (!rule.includes(actor.role)) return this.forbidden(this.refusal(rule), rule, path);
+    const { requires, sessionOnly } = rule;
+    if (!requires.includes(actor.role)) return this.forbidden(this.refusal(requires), requires, path);
+    if (sessionOnly && actor.credential.kind !== 'SESSION') {
+      const sentence = `An API token may not do this, whatever its role: sign in as a person. ${this.contact}.`;
+      return this.forbidden(sentence, requires, path);
+    }
     if (path.length > 1 || !mustChangePassword(actor) || BEFORE_FIRST_PASSWORD.has(field.name)) return null;
     const sentence = `A one-time password must be changed first, with changePassword. ${this.contact}.`;
-    return this.forbidden(sentence, rule, path);
+    return this.forbidden(sentence, requires, path);
   }
 
   private forbidden(message: string, requiredRoles: readonly Role[], path: string[]): GraphQLError {
@@ -208,6 +220,8 @@ interface Walk {
 function ruleOn(schema: GraphQLSchema, field: AnyField, at: string, faults: string[]): Rule | null {
   const auth = getDirective(schema, field, 'auth') ?? [];
   const open = getDirective(schema, field, 'public') ?? [];
+  const sessionOnly = getDirective(schema, field, 'session') !== undefined;
+  if (sessionOnly && auth.length === 0) faults.push(`${at} carries @session without @auth`);
   if (auth.length + open.length === 0) return null;
   if (auth.length + open.length > 1) faults.push(`${at} carries more than one of @auth and @public`);
   if (open.length > 0) return 'public';
@@ -215,7 +229,7 @@ function ruleOn(schema: GraphQLSchema, field: AnyField, at: string, faults: stri
   const unknown = requires.filter((role) => !(role in Role));
   if (unknown.length > 0) faults.push(`${at} requires an unknown role: ${unknown.join(', ')}`);
   if (!requires.includes(Role.ADMIN)) faults.push(`${at} does not list ADMIN`);
-  return requires;
+  return { requires, sessionOnly };
 }
 
 function included(selection: SelectionNode, variables: Record<string, unknown>): boolean {
@@ -234,7 +248,7 @@ function mustChangePassword(actor: Actor): boolean {
 
 function unauthenticated(badToken: boolean, path: string[]): GraphQLError {
   const message = badToken
-    ? 'The access token is not good: it has expired, its session has ended, or it is not ours. Sign in again.'
+    ? 'The token is not good: it has expired or was revoked, its session has ended, or it is not ours. Sign in again.'
     : 'Sign in first: call signIn and send its accessToken as "Authorization: Bearer …".';
   return new GraphQLError(message, { path, extensions: { code: 'UNAUTHENTICATED' } });
 }

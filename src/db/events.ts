@@ -51,9 +51,13 @@ export class Events {
 
   /**
    * One tick per change, the first at once. Changes that come while the consumer is busy become one tick: a slow
-   * client costs a boolean, not a queue. With `everyMs` there is one at least that often.
+   * client costs a boolean, not a queue. With `everyMs` there is one at least that often, and there is one at the time `at`.
    */
-  async *ticks(topics: Topic[], signal: AbortSignal, everyMs?: number): AsyncGenerator<void, void> {
+  async *ticks(
+    topics: Topic[],
+    signal: AbortSignal,
+    { everyMs, at }: { everyMs?: number; at?: Date | null | undefined } = {},
+  ): AsyncGenerator<void, void> {
     let dirty = true;
     let wake: () => void = () => undefined;
     const nudge = () => {
@@ -63,6 +67,7 @@ export class Events {
     const off = this.on(topics, nudge);
     signal.addEventListener('abort', nudge);
     const timer = everyMs === undefined ? undefined : setInterval(nudge, everyMs).unref();
+    const last = at ? setTimeout(nudge, Math.min(at.getTime() - Date.now(), LONGEST_TIMER_MS)).unref() : undefined;
     try {
       while (!signal.aborted) {
         if (dirty) {
@@ -75,6 +80,7 @@ export class Events {
     } finally {
       off();
       clearInterval(timer);
+      clearTimeout(last);
       signal.removeEventListener('abort', nudge);
     }
   }
@@ -121,4 +127,6 @@ export class Events {
 const EVERYTHING = '*';
 const TOPIC = /^(events|(operation|instance|user):[0-9a-f-]{36})$/;
 /** An idle connection may be dropped on the way without a word; this often somebody asks whether it is still there. */
+/** Longer ones go off at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const ALIVE_EVERY_MS = 20_000;

@@ -1,4 +1,5 @@
 import { AuditCheckpoint } from './audit-checkpoint';
+import { ApiToken } from './api-token';
 import { AuditEvent } from './audit-event';
 import { Engine } from './engine';
 import { Event } from './event';
@@ -14,6 +15,7 @@ import { User } from './user';
 export const entities = [
   User,
   Session,
+  ApiToken,
   Engine,
   Instance,
   InstanceAssignment,

@@ -1,6 +1,7 @@
 /** What can be listed: where its rows come from, who may see them, by what they are ordered and filtered. */
 import type { Actor } from '../auth/actor';
 import type { EntityClass } from '../db/rows';
+import { ApiToken } from '../entities/api-token';
 import { AuditEvent } from '../entities/audit-event';
 import { Instance } from '../entities/instance';
 import { InstanceAssignment } from '../entities/instance-assignment';
@@ -9,7 +10,7 @@ import { Session } from '../entities/session';
 import { Snapshot } from '../entities/snapshot';
 import { User } from '../entities/user';
 import type { Params } from './params';
-import { visibleAuditEvent, visibleInstance, visibleSession, visibleUser } from './visibility';
+import { visibleApiToken, visibleAuditEvent, visibleInstance, visibleSession, visibleUser } from './visibility';
 
 export interface Listing<T extends object> {
   entity: EntityClass<T>;
@@ -96,6 +97,15 @@ export const SESSIONS: Listing<Session> = {
   entity: Session,
   from: 'sessions t',
   visible: (actor, params) => visibleSession(actor, 't', params),
+  orders: BY_CREATION,
+  defaultOrder: { field: 'CREATED_AT', direction: 'DESC' },
+  filters: {},
+};
+
+export const API_TOKENS: Listing<ApiToken> = {
+  entity: ApiToken,
+  from: 'api_tokens t',
+  visible: (actor, params) => visibleApiToken(actor, 't', params),
   orders: BY_CREATION,
   defaultOrder: { field: 'CREATED_AT', direction: 'DESC' },
   filters: {},

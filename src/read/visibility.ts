@@ -5,15 +5,23 @@ import type { Params } from './params';
 
 /** A condition on the instance whose id is `instanceId` (an SQL expression). */
 export function visibleInstance(actor: Actor, instanceId: string, params: Params): string {
-  if (actor.role !== Role.USER) return 'true';
-  return `exists (select from instance_assignments seen
+  const listed = listedInstance(actor, instanceId, params);
+  if (actor.role !== Role.USER) return listed;
+  return `${listed} and exists (select from instance_assignments seen
     where seen.instance_id = ${instanceId} and seen.user_id = ${params.add(actor.userId)})`;
+}
+
+/** Of a token that is good for some instances only: whether it is one of them, whoever the owner is. */
+function listedInstance({ credential: { instanceIds } }: Actor, instanceId: string, params: Params): string {
+  return instanceIds ? `${instanceId} = any(${params.add(instanceIds)}::uuid[])` : 'true';
 }
 
 /** A condition on an event: of an instance they may see, or for them alone (those who see every instance are told of no assignment). */
 export function visibleEvent(actor: Actor, event: string, params: Params): string {
   const forAll = `${event}.user_id is null and ${visibleInstance(actor, `${event}.instance_id`, params)}`;
-  return actor.role === Role.USER ? `(${event}.user_id = ${params.add(actor.userId)} or ${forAll})` : forAll;
+  if (actor.role !== Role.USER) return forAll;
+  const listed = listedInstance(actor, `${event}.instance_id`, params);
+  return `(${event}.user_id = ${params.add(actor.userId)} and ${listed} or ${forAll})`;
 }
 
 /** A condition on a session that has not ended: people see their own, ADMIN sees everyone's. */
@@ -37,4 +45,10 @@ export function visibleAuditEvent({ userId, role, credential }: Actor, entry: st
 export function visibleUser(actor: Actor, user: string, params: Params): string {
   const self = actor.role === Role.ADMIN ? 'true' : `${user}.id = ${params.add(actor.userId)}`;
   return `${user}.removed_at is null and ${self}`;
+}
+
+/** A condition on an API token: people see their own, ADMIN sees everyone's; whoever comes with an API token sees none. */
+export function visibleApiToken(actor: Actor, token: string, params: Params): string {
+  if (actor.credential.kind === 'API_TOKEN') return 'false';
+  return actor.role === Role.ADMIN ? 'true' : `${token}.user_id = ${params.add(actor.userId)}`;
 }

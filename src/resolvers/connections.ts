@@ -1,6 +1,7 @@
 /** Relay's connections, for each listed type. */
 import { ArgsType, Field, Int, ObjectType, type ClassType } from 'type-graphql';
 import { AuditEvent } from '../entities/audit-event';
+import { ApiToken } from '../entities/api-token';
 import { Instance } from '../entities/instance';
 import { InstanceAssignment } from '../entities/instance-assignment';
 import { Operation } from '../entities/operation';
@@ -73,4 +74,5 @@ export const OperationConnection = connectionOf(Operation, 'operations');
 export const UserConnection = connectionOf(User, 'users');
 export const SessionConnection = connectionOf(Session, 'sessions');
 export const AuditEventConnection = connectionOf(AuditEvent, 'entries of the audit log');
+export const ApiTokenConnection = connectionOf(ApiToken, 'API tokens');
 export const InstanceAssignmentConnection = connectionOf(InstanceAssignment, 'assignments');

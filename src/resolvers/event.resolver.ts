@@ -8,7 +8,7 @@ import { Event } from '../entities/event';
 import { Node } from '../entities/node';
 import { readPlace, writePlace, type Place } from '../read/event-log';
 import type { Context } from './context';
-import { judgeAgain, stream } from './follow';
+import { judgeAgain, looks, stream } from './follow';
 import { toGlobalId } from './global-id';
 import { find } from './node.resolver';
 
@@ -70,8 +70,7 @@ function everything(context: Context, after: Place | null): AsyncIterableIterato
   return stream(async function* (signal) {
     let place = after;
     let silentSince: number | null = null;
-    const { events } = context.shared;
-    for await (const _ of events.ticks(['events', `user:${context.actor.userId}`], signal, SILENCE_MS)) {
+    for await (const _ of looks(context, ['events'], signal, SILENCE_MS)) {
       for (let wait = WAIT_MS.first; !signal.aborted;) {
         const from = place;
         const reading = await patiently(signal, async () => {

@@ -28,11 +28,24 @@ export function stream<T>(
   };
 }
 
+/** When to look again: at every change of the topics or of the reader, and when the reader's credential ends by itself. */
+export function looks(
+  { shared, actor }: Context,
+  topics: Topic[],
+  signal: AbortSignal,
+  everyMs?: number,
+): AsyncGenerator<void, void> {
+  const at = actor.credential.expiresAt;
+  return shared.events.ticks([...topics, `user:${actor.userId}`], signal, { at, ...(everyMs && { everyMs }) });
+}
+
 /** Reads role and session again, and goes on as whoever the reader is now; throws when the subscription would be refused. */
 export async function judgeAgain(context: Context): Promise<void> {
   const actor = await context.shared.actors.current(context.actor);
   if (!actor)
-    throw new GraphQLError('Your session has ended. Sign in again.', { extensions: { code: 'UNAUTHENTICATED' } });
+    throw new GraphQLError('Your session or token has ended. Sign in again.', {
+      extensions: { code: 'UNAUTHENTICATED' },
+    });
   const [refused] = context.authorizeAgain?.(actor) ?? [];
   if (refused) throw refused;
   context.become(actor);
@@ -49,11 +62,11 @@ export function follow<T extends object>(
   topics: Topic[],
   ended: (row: T) => boolean = () => false,
 ): AsyncIterableIterator<T> {
-  const { events, authorizer } = context.shared;
+  const { authorizer } = context.shared;
   return stream(async function* (signal) {
     if (id === null) return; // a malformed id answers as a missing one
     let seen = false;
-    for await (const _ of events.ticks([...topics, `user:${context.actor.userId}`], signal)) {
+    for await (const _ of looks(context, topics, signal)) {
       const row = await patiently(signal, async () => {
         await judgeAgain(context);
         return context.reads.byId(listing, id);

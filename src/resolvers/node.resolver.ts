@@ -4,7 +4,7 @@ import { Auth } from '../auth/directives';
 import { Role } from '../entities/enums';
 import { Node } from '../entities/node';
 import { RequestError } from '../errors';
-import { AUDIT_EVENTS, INSTANCES, OPERATIONS, SNAPSHOTS, USERS, type Listing } from '../read/lists';
+import { API_TOKENS, AUDIT_EVENTS, INSTANCES, OPERATIONS, SNAPSHOTS, USERS, type Listing } from '../read/lists';
 import { noteAuditRead } from './audit-reads';
 import type { Context } from './context';
 import { parseGlobalId } from './global-id';
@@ -17,6 +17,7 @@ const LISTINGS = new Map<string, Listing<Node>>([
   ['Snapshot', SNAPSHOTS],
   ['Operation', OPERATIONS],
   ['AuditEvent', AUDIT_EVENTS],
+  ['ApiToken', API_TOKENS],
 ]);
 
 @Resolver()

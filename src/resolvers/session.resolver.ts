@@ -1,6 +1,6 @@
 /** Signing in and out, and what people do with their own account. */
 import { Arg, Ctx, Field, FieldResolver, ID, InputType, Mutation, ObjectType, Resolver, Root } from 'type-graphql';
-import { Auth, Public } from '../auth/directives';
+import { Auth, Public, SessionOnly } from '../auth/directives';
 import { Role } from '../entities/enums';
 import { Session } from '../entities/session';
 import { User } from '../entities/user';
@@ -107,6 +107,7 @@ export class SessionResolver {
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => SignOutPayload, { description: 'Ends this session, its tokens and its subscriptions.' })
   signOut(@Ctx() context: Context): Promise<SignOutPayload> {
     return answer(context, async () => {
@@ -116,6 +117,7 @@ export class SessionResolver {
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => ChangePasswordPayload, { description: 'Changes your password and ends your other sessions.' })
   changePassword(
     @Ctx() context: Context,
@@ -129,6 +131,7 @@ export class SessionResolver {
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => EndSessionPayload, { description: 'Ends one of your sessions, its tokens and its subscriptions.' })
   endSession(
     @Ctx() context: Context,
@@ -141,6 +144,7 @@ export class SessionResolver {
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => EndOtherSessionsPayload, { description: 'Ends all of your sessions but the one you ask from.' })
   endOtherSessions(@Ctx() context: Context): Promise<EndOtherSessionsPayload> {
     return answer(context, async () => {

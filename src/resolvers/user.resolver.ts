@@ -1,6 +1,6 @@
 /** People: oneself, and for ADMIN everyone. What others see of a person is id and display name. */
 import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
-import { Auth } from '../auth/directives';
+import { Auth, SessionOnly } from '../auth/directives';
 import { Role, UserStatus } from '../entities/enums';
 import { Instance } from '../entities/instance';
 import type { Session } from '../entities/session';
@@ -46,6 +46,7 @@ export class UserResolver {
   }
 
   @Auth(Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => CreateUserPayload, { description: 'Makes an account with a one-time password.' })
   createUser(
     @Ctx() context: Context,
@@ -58,6 +59,7 @@ export class UserResolver {
   }
 
   @Auth(Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => UpdateUserPayload, { description: "Changes an account's name, role or status." })
   updateUser(
     @Ctx() context: Context,
@@ -69,6 +71,7 @@ export class UserResolver {
   }
 
   @Auth(Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => SetUserPasswordPayload, {
     description: 'Gives an account a one-time password and ends its sessions. API tokens stay, unless it is locked.',
   })
@@ -162,6 +165,8 @@ export class UserResolver {
       : null;
   }
 
+  @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
+  @SessionOnly()
   @FieldResolver(() => SessionConnection, {
     nullable: true,
     description: 'Where they are signed in, newest first; null unless it is you, or you are ADMIN.',
@@ -175,7 +180,8 @@ export class UserResolver {
   }
 }
 
-function knowsAll({ actor }: Context, user: User): boolean {
+/** Whether more of a person is shown than their name. */
+export function knowsAll({ actor }: Context, user: User): boolean {
   return actor.role === Role.ADMIN || actor.userId === user.id;
 }
 

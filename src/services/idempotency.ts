@@ -31,7 +31,9 @@ export async function once<T>(
     );
   }
   const hash = createHash('sha256').update(canonical(input)).digest();
-  const owner = [actor.userId, mutation, key];
+  // A token for some instances must not learn by a key what its owner did with others.
+  const { id, instanceIds } = actor.credential;
+  const owner = [actor.userId, instanceIds ? `${mutation} by ${id}` : mutation, key];
   await tx.query(
     `delete from idempotency_keys where actor_id = $1 and mutation = $2 and key = $3 and created_at < now() - interval '${HOURS_KEPT} hours'`,
     owner,

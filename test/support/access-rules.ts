@@ -7,6 +7,7 @@ const RULES = `
   enum Role { USER OPERATIONS ADMIN SUPERUSER }
   directive @auth(requires: [Role!]!) repeatable on FIELD_DEFINITION
   directive @public on FIELD_DEFINITION
+  directive @session on FIELD_DEFINITION
 `;
 const ADMIN = '@auth(requires: [ADMIN])';
 
@@ -26,6 +27,8 @@ export function describeRules(): void {
       ['a rule without ADMIN', `type Query { a: Int @auth(requires: [USER, OPERATIONS]) }`, 'Query.a does not list ADMIN'],
       ['a rule for no one', `type Query { a: Int @auth(requires: []) }`, 'Query.a does not list ADMIN'],
       ['a nested rule without ADMIN', `type Query { t: T @public } type T { a: Int @auth(requires: [USER]) }`, 'T.a does not list ADMIN'],
+      ['a field for people alone that is open', `type Query { a: Int @public @session }`, 'Query.a carries @session without @auth'],
+      ['a field for people alone that names no role', `type Query { t: T @public } type T { a: Int @session }`, 'T.a carries @session without @auth'],
     ])('with %s', (_, sdl, message) => {
       expect(() => start(sdl)).toThrow(message);
     }); // prettier-ignore

@@ -14,6 +14,7 @@ export const ROOTS = `
   Query.node                    | id: $snapshot                                                      | 401       | seen     | hidden   | seen       | seen
   Query.node                    | id: $operation                                                     | 401       | seen     | hidden   | seen       | seen
   Query.node                    | id: $user                                                          | 401       | answer   | hidden   | hidden     | answer
+  Query.node                    | id: $apiToken                                                      | 401       | answer   | hidden   | hidden     | answer
   Query.node                    | id: $engine                                                        | 401       | hidden   | hidden   | hidden     | hidden
   Query.node                    | id: $assignment                                                    | 401       | hidden   | hidden   | hidden     | hidden
   Query.nodes                   | ids: [$instance, $snapshot, $operation]                            | 401       | seen     | hidden   | seen       | seen
@@ -35,6 +36,8 @@ export const ROOTS = `
   Mutation.changePassword       | input: { currentPassword: "nothing", newPassword: "nothing" }      | 401       | answer   | answer   | answer     | answer
   Mutation.endSession           | input: { sessionId: "nothing" }                                    | 401       | answer   | answer   | answer     | answer
   Mutation.endOtherSessions     |                                                                    | 401       | answer   | answer   | answer     | answer
+  Mutation.createApiToken       | input: { name: "", role: USER }                                    | 401       | answer   | answer   | answer     | answer
+  Mutation.revokeApiToken       | input: { apiTokenId: $apiToken }                                   | 401       | answer   | hidden   | hidden     | answer
   Mutation.createSnapshot       | input: { instanceId: $instance, name: "made-by-nobody" }           | 401       | 403      | 403      | answer     | answer
   Mutation.restoreSnapshot      | input: { snapshotId: $snapshot }                                   | 401       | 403      | 403      | answer     | answer
   Mutation.deleteSnapshot       | input: { snapshotId: $snapshot }                                   | 401       | 403      | 403      | answer     | answer
@@ -56,15 +59,17 @@ export const ROOTS = `
 
 /**
  * Who is told: `all` whoever reached the object; `staff` only OPERATIONS and ADMIN, refused with FORBIDDEN to others; `self`,
- * `operations` and `admin` these, and null for others; `actor` the one who did it, and null for others.
+ * `operations` and `admin` these, and null for others; `actor` the one who did it, and null for others; `session` as `self` and
+ * `admin`, but refused with FORBIDDEN to API tokens.
  */
 export const FIELDS = `
   type                         | who                    | fields
   Node                         | all                    | id
   User                         | all                    | id displayName
   User                         | self, operations, admin | email
-  User                         | self, admin            | role status createdAt assignedInstances sessions
+  User                         | self, admin            | role status createdAt assignedInstances
   Session                      | self, admin            | id createdAt refreshedAt expiresAt address client current
+  User                         | session               | apiTokens sessions
   Instance                     | all                    | id name project location type status createdAt observedAt configuration engine
   Instance                     | all                    | snapshots latestSnapshot activeOperation operations statefulSnapshotSupport viewerPermissions
   Instance                     | staff                  | assignments
@@ -86,6 +91,11 @@ export const FIELDS = `
   OperationItem                | all                    | snapshotName status error snapshot
   OperationStep                | all                    | name status startedAt finishedAt
   OperationError               | all                    | code message retryable remediation correlationId
+  ApiToken                     | all                    | id name prefix role instanceIds createdAt expiresAt lastUsedAt revokedAt user
+  ApiTokenConnection           | all                    | edges nodes pageInfo totalCount
+  ApiTokenEdge                 | all                    | node cursor
+  CreateApiTokenPayload        | all                    | apiToken token userErrors
+  RevokeApiTokenPayload        | all                    | apiToken userErrors
   Event                        | all                    | cursor occurredAt change nodeId node instanceId
   InstanceConnection           | all                    | edges nodes pageInfo totalCount
   InstanceEdge                 | all                    | node cursor
@@ -140,6 +150,21 @@ export const FIELDS = `
   StatefulRequiresRunningError | all                    | code message field correlationId remediation status
   NewerSnapshotsExistError     | all                    | code message field correlationId remediation snapshots
 `;
+
+/** The fields that are for people alone: refused to API tokens of every role. */
+export const SESSION_ONLY = [
+  'Mutation.signOut',
+  'Mutation.changePassword',
+  'Mutation.createApiToken',
+  'Mutation.revokeApiToken',
+  'Mutation.endSession',
+  'Mutation.endOtherSessions',
+  'Mutation.createUser',
+  'Mutation.updateUser',
+  'Mutation.setUserPassword',
+  'User.apiTokens',
+  'User.sessions',
+];
 
 export type CallerName = 'anonymous' | 'assigned' | 'stranger' | 'operations' | 'admin';
 export const CALLERS: CallerName[] = ['anonymous', 'assigned', 'stranger', 'operations', 'admin'];

@@ -24,27 +24,28 @@ const globalId = (type: string, id: string) => Buffer.from(`${type}:${id}`).toSt
 export const missingId = (type: string) => globalId(type, uuidv7());
 
 /** Starts the program with its demo data; the observer is quiet, so that statements are those of requests. */
-export async function startWorld(): Promise<World> {
-  const app = await startTestApp({ env: { OBSERVE_INTERVAL_SECONDS: '3600' } });
+export async function startWorld(env: Record<string, string> = {}): Promise<World> {
+  const app = await startTestApp({ env: { OBSERVE_INTERVAL_SECONDS: '3600', ...env } });
   const [assigned, stranger, operations, admin] = await Promise.all([app.as('alice'), app.as('bob'), app.as('ops'), app.as('admin')]); // prettier-ignore
   const callers = { anonymous: app.anonymous, assigned, stranger, operations, admin };
   const instance = await instanceId(operations, 'web-1');
   const snapshotName = `kept-secret-${randomBytes(3).toString('hex')}`;
   const made = await taken(operations, instance, snapshotName);
+  const { createApiToken } = await assigned.query('mutation { createApiToken(input: { name: "of alice", role: USER }) { apiToken { id } } }'); // prettier-ignore
   const [{ user, engine, assignment }] = await app.db.query(
     `select u.id as user, i.engine_id as engine, a.id as assignment from users u join instance_assignments a on a.user_id = u.id
      join instances i on i.id = a.instance_id where u.email = 'alice@keyframe.test' and i.name = 'web-1'`,
   );
   const [{ entry }] = await app.db.query(`select id as entry from audit_events where action = 'createSnapshot' and resource_name = $1`, [snapshotName]); // prettier-ignore
   const real = {
-    instance, ...made, name: 'web-1', snapshotName,
+    instance, ...made, name: 'web-1', snapshotName, apiToken: createApiToken.apiToken.id as string,
     user: globalId('User', user), engine: globalId('Engine', engine), assignment: globalId('InstanceAssignment', assignment),
     entry: globalId('AuditEvent', entry),
   }; // prettier-ignore
   const missing = {
     instance: missingId('Instance'), snapshot: missingId('Snapshot'), operation: missingId('Operation'), name: 'web-0',
     snapshotName: 'kept-secret-nothing', user: missingId('User'), engine: missingId('Engine'), assignment: missingId('InstanceAssignment'),
-    entry: missingId('AuditEvent'),
+    entry: missingId('AuditEvent'), apiToken: missingId('ApiToken'),
   }; // prettier-ignore
   return { app, callers, real, missing, secrets: [instance, made.snapshot, made.operation, 'web-1', snapshotName] };
 }
@@ -61,7 +62,7 @@ export function told(answer: GraphqlResponse): unknown {
 }
 
 /** Statements that only requests make; a subscription's do not bear the id of one. */
-const OF_READERS = /from sessions s join users u|instance_assignments seen/;
+const OF_READERS = /from (sessions s|api_tokens t) join users u|instance_assignments seen/;
 
 /** The statements that requests made the program run during `work`, in order of their text, without their values. */
 export async function statementsOf<T>(

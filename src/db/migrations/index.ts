@@ -4,6 +4,7 @@ import { ChangeLog1795400000000 } from './1795400000000-change-log';
 import { WhatTheEngineWentThrough1795410000000 } from './1795410000000-what-the-engine-went-through';
 import { WhoDidWhat1795420000000 } from './1795420000000-who-did-what';
 import { RefreshTokenFamilies1795422000000 } from './1795422000000-refresh-token-families';
+import { ApiTokens1795423000000 } from './1795423000000-api-tokens';
 
 /** In order. A migration is never edited once it has landed. */
 export const migrations: (new () => MigrationInterface)[] = [
@@ -12,4 +13,5 @@ export const migrations: (new () => MigrationInterface)[] = [
   WhatTheEngineWentThrough1795410000000,
   WhoDidWhat1795420000000,
   RefreshTokenFamilies1795422000000,
+  ApiTokens1795423000000,
 ];
