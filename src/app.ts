@@ -13,6 +13,7 @@ import type { Config } from './config';
 import { createDataSource } from './db/data-source';
 import { Events } from './db/events';
 import { migrate, waitForSchema } from './db/migrate';
+import { correlationId } from './endpoint/correlation';
 import type { DemoAccount } from './endpoint/graphiql';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
@@ -25,6 +26,7 @@ import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
 import { MAX_BODY_BYTES, startServer } from './server';
 import { Engines } from './services/engines';
+import { ExternalUsers } from './services/external-users';
 import { Operations } from './services/operation-wishes';
 import { SnapshotDeletion } from './services/snapshot-deletion';
 import { Snapshots } from './services/snapshots';
@@ -154,7 +156,12 @@ async function serve(
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
   });
-  const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
+  const about = {
+    version,
+    supportContact: config.supportContact,
+    maxBodyBytes: MAX_BODY_BYTES,
+    externalIssuer: config.oidc?.issuer ?? null,
+  };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
     [OperationResolver, new OperationResolver(new Operations(db))],
@@ -169,7 +176,11 @@ async function serve(
   onStop(() => events.stop());
   const authorizer = new Authorizer(schema, config.supportContact);
   const report: Surroundings['report'] = (level, what, message) => log[level](what, message);
-  const shared = { db, events, authorizer, report, actors: new Actors(db, tokens) };
+  const onTrouble = (error: Error) => log.warn({ err: error }, 'the identity provider could not be asked for its keys');
+  const external = config.oidc && new ExternalUsers(config.oidc, { db, actors: { current: (who) => actors.current(who) }, correlationId, onTrouble }); // prettier-ignore
+  external?.start();
+  const actors: Actors = new Actors(db, tokens, external ? [external] : []);
+  const shared = { db, events, authorizer, report, actors };
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const server = await startServer(schema, shared, {
     host: config.host,

@@ -72,8 +72,12 @@ export class Sessions {
 
   /** Changes the caller's own password, ends their other sessions, and makes an invited account active. */
   async changePassword(actor: Actor, current: string, wanted: string): Promise<User> {
-    judgePassword(wanted, ['newPassword']);
     const user = await this.db.getRepository(User).findOneByOrFail({ id: actor.userId });
+    if (user.issuer !== null) {
+      const sentence = `This account has no password here; it signs in at ${user.issuer}. Change the password there.`;
+      throw new AppError(UserErrorCode.INVALID_INPUT, sentence, { field: ['currentPassword'] });
+    }
+    judgePassword(wanted, ['newPassword']);
     if (!(await passwordFits(user.passwordHash, current)))
       throw badCredentials('The current password is wrong.', ['currentPassword']);
     if (current === wanted) {

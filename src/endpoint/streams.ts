@@ -82,7 +82,7 @@ export class Streams {
       execute: (args) => execute(args),
       subscribe: (args) => subscribe(args),
       onSubscribe: async ({ raw }, params) => {
-        const caller = await this.shared.actors.identify(raw.headers.authorization);
+        const caller = await this.shared.actors.identify(raw.headers.authorization, originOf(raw.raw));
         const prepared = this.prepare(params, caller, originOf(raw.raw));
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
@@ -102,11 +102,14 @@ export class Streams {
       schema: this.schema,
       onConnect: async (context) => {
         const { connectionParams, extra } = context;
-        const { socket } = extra;
+        const { socket, origin } = extra;
         this.opened.add(context);
         socket.once('close', () => this.opened.delete(context));
         const authorization = connectionParams?.authorization ?? connectionParams?.Authorization;
-        const caller = await this.shared.actors.identify(typeof authorization === 'string' ? authorization : undefined);
+        const caller = await this.shared.actors.identify(
+          typeof authorization === 'string' ? authorization : undefined,
+          origin,
+        );
         callers.set(socket, caller);
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },

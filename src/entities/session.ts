@@ -6,6 +6,7 @@ import { User } from './user';
 /** One sign-in and the family of refresh tokens that grew from it. Only the newest token of a family is good. */
 @Entity('sessions')
 @Index('sessions_by_user', ['userId'])
+@Index('sessions_by_login', ['login'], { where: 'login is not null' })
 export class Session {
   @PrimaryColumn('uuid', { primaryKeyConstraintName: 'sessions_pkey' })
   id: string = uuidv7();
@@ -20,6 +21,10 @@ export class Session {
   /** SHA-256 of the newest refresh token. */
   @Column('bytea')
   refreshTokenHash: Buffer;
+
+  /** SHA-256 of what tells the login at an external provider from others; null for one of ours. */
+  @Column('bytea', { nullable: true })
+  login: Buffer | null;
 
   /** From where it was begun. */
   @Column('text', { nullable: true })

@@ -91,7 +91,8 @@ export const FIELDS = `
   UserConnection               | all                    | edges nodes pageInfo totalCount
   UserEdge                     | all                    | node cursor
   PageInfo                     | all                    | hasNextPage hasPreviousPage startCursor endCursor
-  ApiInfo                      | all                    | version administratorContact engine limits
+  ApiInfo                      | all                    | version administratorContact engine limits externalIdentity
+  ApiExternalIdentity          | all                    | issuer
   ApiEngine                    | all                    | kind capabilities available
   ApiLimits                    | all                    | defaultPageSize maxPageSize maxNodeIds maxSnapshotIds maxBodyBytes
   SignInPayload                | all                    | accessToken refreshToken expiresAt viewer userErrors
