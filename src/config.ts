@@ -168,12 +168,8 @@ function crossFaults(role: ProcessRole, given: NodeJS.ProcessEnv): string[] {
     !OIDC_ISSUER || Boolean(given.OIDC_AUDIENCE),
     'OIDC_ISSUER needs OIDC_AUDIENCE: the audience of its tokens that are for us.',
   );
-  for (const name of ['OIDC_AUDIENCE', 'OIDC_ROLE_CLAIM', 'OIDC_ROLE_MAP'])
+  for (const name of ['OIDC_AUDIENCE', 'OIDC_ROLE_MAP'])
     must(!given[name] || Boolean(OIDC_ISSUER), `${name} needs OIDC_ISSUER beside it.`);
-  must(
-    !given.OIDC_ROLE_CLAIM || Boolean(given.OIDC_ROLE_MAP),
-    'OIDC_ROLE_CLAIM needs OIDC_ROLE_MAP: which of its values give which role.',
-  );
   must(
     !OIDC_ISSUER || OIDC_ISSUER !== given.JWT_ISSUER,
     'JWT_ISSUER and OIDC_ISSUER must differ: tokens of ours are not the provider’s.',

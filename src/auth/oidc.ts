@@ -51,10 +51,10 @@ const payloads = z.object({
   iat: z.int(),
   sid: text.optional(),
   typ: z.string().optional(),
-  email: z.unknown(),
-  email_verified: z.unknown(),
-  name: z.unknown(),
-  preferred_username: z.unknown(),
+  email: z.unknown().optional(),
+  email_verified: z.unknown().optional(),
+  name: z.unknown().optional(),
+  preferred_username: z.unknown().optional(),
 });
 type Payload = z.infer<typeof payloads>;
 

@@ -160,7 +160,7 @@ function noAddress(issuer: string, subject: string): string {
 
 const FIND = `
 select id, email, role, status, removed_at as "removedAt", vouched_at as "vouchedAt", false as "isNew"
-from users where issuer = $1 and subject = $2 for update`;
+from users where issuer = $1 and subject = $2 for no key update`;
 
 const CREATE = `
 insert into users (id, email, display_name, role, status, one_time_password, created_at, issuer, subject, vouched_at)
