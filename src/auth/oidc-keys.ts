@@ -1,13 +1,14 @@
 /**
  * The signing keys of an OpenID provider, found by its discovery document. They are kept while the provider is away, and
- * strangers who make up key ids cannot have it asked more often than once in a few seconds.
+ * strangers who make up key ids cannot have it asked more often than once in a few seconds. (The limiter of jwks-rsa counts them
+ * against everybody: who floods it keeps known keys from being renewed, and all out.)
  */
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import type { Algorithm } from 'jsonwebtoken';
 import { z } from 'zod';
 import { RequestError } from '../errors';
 
-/** What this library of ours can verify; everything else the provider may offer is as if it were not there. */
+/** What is accepted; everything else that the provider may offer is as if it were not there. */
 export type SigningAlgorithm = Extract<Algorithm, 'RS256' | 'ES256'>;
 
 interface SigningKey {

@@ -39,7 +39,7 @@ interface Account {
 const MOST_KNOWN = 10_000;
 
 export class ExternalUsers implements Identifier {
-  private readonly known = new Map<string, Known>();
+  private known = new Map<string, Known>();
   private readonly tokens: OidcTokens;
   private readonly audit = new Audit();
 
@@ -47,7 +47,7 @@ export class ExternalUsers implements Identifier {
     settings: OidcSettings,
     private readonly around: Surroundings,
   ) {
-    this.tokens = new OidcTokens(settings, () => this.known.clear(), around.onTrouble);
+    this.tokens = new OidcTokens(settings, () => (this.known = new Map()), around.onTrouble);
   }
 
   /** Asks the provider for its keys, so that the first request need not wait; it may be away. */
@@ -72,12 +72,13 @@ export class ExternalUsers implements Identifier {
   }
 
   private async meet(token: string, hash: string, origin: Origin): Promise<Known | null> {
+    const memory = this.known; // another one, when the key that it is verified with has gone meanwhile
     const vouched = await this.tokens.verify(token);
     const known = vouched && (await inTransaction(this.around.db, (tx) => this.admit(tx, vouched, origin)));
     if (!known) return null;
-    const [oldest] = this.known.keys();
-    if (this.known.size >= MOST_KNOWN && oldest !== undefined) this.known.delete(oldest);
-    this.known.set(hash, known);
+    const [oldest] = memory.keys();
+    if (memory.size >= MOST_KNOWN && oldest !== undefined) memory.delete(oldest);
+    memory.set(hash, known);
     return known;
   }
 
