@@ -8,7 +8,7 @@ const above = ['main.ts', 'app.ts'];
 const top = [...above, 'server.ts', 'schema.ts', 'endpoint', 'resolvers', 'graphiql'];
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'coverage/**', 'node_modules/**', 'src/graphiql/**', '*.js', '*.mjs', 'scripts/**'] },
+  { ignores: ['dist/**', 'coverage/**', 'node_modules/**', 'src/graphiql/**', '*.js', '**/*.mjs', 'scripts/**'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

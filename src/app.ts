@@ -14,6 +14,7 @@ import type { Config } from './config';
 import { createDataSource } from './db/data-source';
 import { Events } from './db/events';
 import { migrate, waitForSchema } from './db/migrate';
+import { correlationId } from './endpoint/correlation';
 import type { DemoAccount } from './endpoint/graphiql';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
@@ -33,6 +34,7 @@ import { AuditKeys } from './services/audit-keys';
 import { AuditSealer } from './services/audit-sealer';
 import { verifyAudit } from './services/audit-verification';
 import { Engines } from './services/engines';
+import { ExternalUsers } from './services/external-users';
 import { Operations } from './services/operation-wishes';
 import { OwnAccount } from './services/own-account';
 import { Sessions } from './services/sessions';
@@ -179,7 +181,12 @@ async function serve(
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
   });
-  const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
+  const about = {
+    version,
+    supportContact: config.supportContact,
+    maxBodyBytes: MAX_BODY_BYTES,
+    externalIssuer: config.oidc?.issuer ?? null,
+  };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
     [AuditResolver, new AuditResolver(() => verifyAudit(db, auditKeys))],
@@ -197,7 +204,11 @@ async function serve(
   const authorizer = new Authorizer(schema, config.supportContact);
   const report: Surroundings['report'] = (level, what, message) => log[level](what, message);
   const holders = new ApiTokenHolders(db, (error) => log.warn({ err: error }, 'the use of API tokens was not noted'));
-  const shared = { db, audit, events, authorizer, report, actors: new Actors(db, tokens, [holders]) };
+  const onTrouble = (error: Error) => log.warn({ err: error }, 'the identity provider could not be asked for its keys');
+  const external = config.oidc && new ExternalUsers(config.oidc, { db, audit, actors: { current: (who) => actors.current(who) }, correlationId, onTrouble }); // prettier-ignore
+  external?.start();
+  const actors: Actors = new Actors(db, tokens, external ? [holders, external] : [holders]);
+  const shared = { db, audit, events, authorizer, report, actors };
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const server = await startServer(schema, shared, {
     host: config.host,

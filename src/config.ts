@@ -7,6 +7,8 @@ import { z } from 'zod';
 
 export type ProcessRole = 'all' | 'api' | 'worker' | 'migrate';
 
+type RoleName = 'USER' | 'OPERATIONS' | 'ADMIN';
+
 export interface IncusConfig {
   socket?: string;
   urls?: string[];
@@ -41,6 +43,13 @@ export interface Config {
   auditPreviousSecrets: string[];
   jwtIssuer: string;
   jwtAudience: string;
+  /** Null: only accounts of our own. */
+  oidc: {
+    issuer: string;
+    audiences: string[];
+    roleClaim: string;
+    roles: ReadonlyMap<string, RoleName> | null;
+  } | null;
   supportContact: string;
   /** Demo accounts are made and their passwords shown. */
   demo: boolean;
@@ -82,6 +91,10 @@ const list = z.string().transform((text) =>
 const LONG_ENOUGH = 'must have at least 32 characters';
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
+const PROVIDER_URL = 'must be a https:// URL (http:// on loopback only) without query, fragment and password';
+const ROLE_PAIR = /^(.+)=(USER|OPERATIONS|ADMIN)$/;
+const ROLE_PAIRS = 'must be a list like staff=OPERATIONS,chiefs=ADMIN, of values of the claim and the roles they give';
+
 const variables = z.object({
   HOST: z.string().default('127.0.0.1'),
   PORT: whole(0, 65_535).default(4000),
@@ -117,6 +130,12 @@ const variables = z.object({
   AUDIT_PREVIOUS_SECRETS: list.pipe(z.array(z.string().min(32, { message: `${LONG_ENOUGH} in each` }))).default([]),
   JWT_ISSUER: z.string().default('keyframe'),
   JWT_AUDIENCE: z.string().default('keyframe'),
+  OIDC_ISSUER: z.string().refine(isProviderUrl, { message: PROVIDER_URL }).optional(),
+  OIDC_AUDIENCE: list.pipe(z.array(z.string()).min(1, { message: 'must name at least one audience' })).optional(),
+  OIDC_ROLE_CLAIM: z.string().default('roles'),
+  OIDC_ROLE_MAP: list
+    .pipe(z.array(z.string().regex(ROLE_PAIR, { message: ROLE_PAIRS })).min(1, { message: ROLE_PAIRS }))
+    .optional(),
   SUPPORT_CONTACT: z.string().default('Ask your administrator'),
   LOG_LEVEL: z.enum(LOG_LEVELS, { message: `must be one of ${LOG_LEVELS.join(', ')}` }).default('info'),
   XDG_DATA_HOME: z.string().optional(),
@@ -164,6 +183,17 @@ function crossFaults(role: ProcessRole, given: NodeJS.ProcessEnv): string[] {
     role !== 'api' || Boolean(given.JWT_SECRET ?? given.JWT_PRIVATE_KEY),
     '--role api needs JWT_SECRET or JWT_PRIVATE_KEY: several processes must share the key.',
   );
+  const { OIDC_ISSUER } = given;
+  must(
+    !OIDC_ISSUER || Boolean(given.OIDC_AUDIENCE),
+    'OIDC_ISSUER needs OIDC_AUDIENCE: the audience of its tokens that are for us.',
+  );
+  for (const name of ['OIDC_AUDIENCE', 'OIDC_ROLE_MAP'])
+    must(!given[name] || Boolean(OIDC_ISSUER), `${name} needs OIDC_ISSUER beside it.`);
+  must(
+    !OIDC_ISSUER || OIDC_ISSUER !== given.JWT_ISSUER,
+    'JWT_ISSUER and OIDC_ISSUER must differ: tokens of ours are not the provider’s.',
+  );
   return faults;
 }
 
@@ -190,6 +220,7 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     auditPreviousSecrets: env.AUDIT_PREVIOUS_SECRETS,
     jwtIssuer: env.JWT_ISSUER,
     jwtAudience: env.JWT_AUDIENCE,
+    oidc: toOidc(env),
     supportContact: env.SUPPORT_CONTACT,
     demo: env.KEYFRAME_DEMO ? env.KEYFRAME_DEMO === '1' : !env.DATABASE_URL && !usesIncus,
     logLevel: env.LOG_LEVEL,
@@ -227,6 +258,28 @@ function toJwt(env: Variables): Config['jwt'] {
     return { privateKeyFile: env.JWT_PRIVATE_KEY, publicKeyFile: env.JWT_PUBLIC_KEY };
   }
   return null;
+}
+
+function toOidc(env: Variables): Config['oidc'] {
+  if (!env.OIDC_ISSUER || !env.OIDC_AUDIENCE) return null;
+  const pairs = env.OIDC_ROLE_MAP?.map((pair) => {
+    const [, value = '', role] = ROLE_PAIR.exec(pair) ?? [];
+    return [value.trim(), role as RoleName] as const;
+  });
+  return {
+    issuer: env.OIDC_ISSUER,
+    audiences: env.OIDC_AUDIENCE,
+    roleClaim: env.OIDC_ROLE_CLAIM,
+    roles: pairs ? new Map(pairs) : null,
+  };
+}
+
+/** What is signed over plain HTTP could be signed by anybody on the way. */
+function isProviderUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, search, hash, username, password } = new URL(text);
+  const onLoopback = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
+  return (protocol === 'https:' || (protocol === 'http:' && onLoopback)) && !(search || hash || username || password);
 }
 
 /** Null when the file is none that tokens can be signed or verified with. */

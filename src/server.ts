@@ -104,7 +104,7 @@ async function serveGraphql(
       const accept = request.headers.accept ?? '';
       if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
       // Before the libraries: what goes wrong here is no fault of the request, and theirs would be a 500.
-      callers.set(request, await shared.actors.identify(request.headers.authorization));
+      callers.set(request, await shared.actors.identify(request.headers.authorization, originOf(request.raw)));
       if (isStream(request)) {
         request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
         return overSse(request, reply);
@@ -133,7 +133,7 @@ function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pre
           webSocket.on('message', (data) => {
             handle((data as Buffer).toString()).catch((error: unknown) =>
               // Clients take the one for a reason to connect again soon, the other for a reason not to.
-              isDatabaseAway(error)
+              isDatabaseAway(error) || error instanceof RequestError
                 ? webSocket.close(TRY_AGAIN_LATER, 'Try again later')
                 : webSocket.close(CloseCode.InternalServerError, 'Internal server error'),
             );

@@ -18,6 +18,10 @@ function keys(name: string, pair: { publicKey: KeyObject; privateKey: KeyObject 
     JWT_PUBLIC_KEY: keep(`${name}.pub`, pair.publicKey.export({ type: 'spki', format: 'pem' }) as string),
   };
 }
+const PROVIDER_URL =
+  'OIDC_ISSUER must be a https:// URL (http:// on loopback only) without query, fragment and password.';
+const ROLE_PAIRS =
+  'OIDC_ROLE_MAP must be a list like staff=OPERATIONS,chiefs=ADMIN, of values of the claim and the roles they give.';
 const rsa = keys('rsa', generateKeyPairSync('rsa', { modulusLength: 2048 }));
 const ec = keys('ec', generateKeyPairSync('ec', { namedCurve: 'P-256' }));
 const weak = keys('weak', generateKeyPairSync('rsa', { modulusLength: 1024 }));
@@ -28,6 +32,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const DATABASE_URL = 'postgres://keyframe:x@db.test/keyframe';
 const INCUS_URL = 'https://one.test:8443';
+const oidc = { OIDC_ISSUER: 'https://idp.test/realm', OIDC_AUDIENCE: 'us' };
 const certificates = { INCUS_CLIENT_CERT: pem, INCUS_CLIENT_KEY: pem, INCUS_SERVER_CERT: pem };
 const secret = 'x'.repeat(32);
 
@@ -59,6 +64,7 @@ test('nothing configured: loopback, port 4000, both embedded defaults, demo acco
     jwtIssuer: 'keyframe',
     jwtPrevious: { secrets: [], publicKeyFiles: [] },
     jwtAudience: 'keyframe',
+    oidc: null,
     supportContact: 'Ask your administrator',
     demo: true,
     logLevel: 'info',
@@ -114,6 +120,21 @@ test.each<[Record<string, string>, object]>([
     { JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' },
     { jwtIssuer: 'me', jwtAudience: 'you' },
   ],
+  [oidc, { oidc: { issuer: 'https://idp.test/realm', audiences: ['us'], roleClaim: 'roles', roles: null } }],
+  [{ ...oidc, OIDC_ISSUER: 'http://127.0.0.1:8080' }, { oidc: { issuer: 'http://127.0.0.1:8080' } }],
+  [
+    { ...oidc, OIDC_AUDIENCE: 'us, portal', OIDC_ROLE_CLAIM: 'a.b', OIDC_ROLE_MAP: 'chiefs=ADMIN, x=y=OPERATIONS,' },
+    {
+      oidc: {
+        audiences: ['us', 'portal'],
+        roleClaim: 'a.b',
+        roles: new Map([
+          ['chiefs', 'ADMIN'],
+          ['x=y', 'OPERATIONS'],
+        ]),
+      },
+    },
+  ],
   [{ SUPPORT_CONTACT: 'Call 4711.' }, { supportContact: 'Call 4711.' }],
   [
     { OBSERVE_INTERVAL_SECONDS: '1', WORKER_CONCURRENCY: '100' },
@@ -167,6 +188,19 @@ test.each<[Record<string, string>, string]>([
   [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent.'],
   [{ INCUS_URL: ' , ', ...certificates }, 'INCUS_URL must name at least one URL.'],
   [{ INCUS_PROJECTS: ',' }, 'INCUS_PROJECTS must name at least one project, or be *.'],
+  [{ ...oidc, OIDC_ISSUER: 'http://idp.test' }, PROVIDER_URL],
+  [{ ...oidc, OIDC_ISSUER: 'https://me:hunter2@idp.test' }, PROVIDER_URL],
+  [{ ...oidc, OIDC_ISSUER: 'idp.test' }, PROVIDER_URL],
+  [{ OIDC_ISSUER: oidc.OIDC_ISSUER }, 'OIDC_ISSUER needs OIDC_AUDIENCE: the audience of its tokens that are for us.'],
+  [{ OIDC_AUDIENCE: 'us' }, 'OIDC_AUDIENCE needs OIDC_ISSUER beside it.'],
+  [{ ...oidc, OIDC_AUDIENCE: ' ,' }, 'OIDC_AUDIENCE must name at least one audience.'],
+  [{ OIDC_ROLE_MAP: 'a=ADMIN' }, 'OIDC_ROLE_MAP needs OIDC_ISSUER beside it.'],
+  [{ ...oidc, OIDC_ROLE_MAP: 'a=ADMIN,b=ROOT' }, ROLE_PAIRS],
+  [{ ...oidc, OIDC_ROLE_MAP: '=ADMIN' }, ROLE_PAIRS],
+  [
+    { ...oidc, JWT_ISSUER: oidc.OIDC_ISSUER },
+    'JWT_ISSUER and OIDC_ISSUER must differ: tokens of ours are not the provider’s.',
+  ],
   [{ WORKER_CONCURRENCY: '101' }, 'WORKER_CONCURRENCY must be a whole number from 1 to 100.'],
 ])('%j is one fault, in a sentence', (env, sentence) => {
   expect(faultsOf(env)).toEqual([sentence]);

@@ -43,12 +43,15 @@ export interface Caller {
   badToken: boolean;
 }
 
+/** Of a request that did not come over the network. */
+const NOWHERE: Origin = { address: null, client: null };
+
 /** Whoever gives no token. */
 export const NOBODY: Caller = { actor: null, badToken: false };
 
 /** Tells whom a token belongs to that is not one of our access tokens; null when it is none that it knows, or no good. */
 export interface Identifier {
-  identify(token: string): Promise<Actor | null>;
+  identify(token: string, origin: Origin): Promise<Actor | null>;
   /** The same caller as of now, of those whose credential is not a session; null for any other credential. */
   current?(credential: Credential): Promise<Actor | null>;
 }
@@ -61,18 +64,18 @@ export class Actors {
   ) {}
 
   /** `authorization` is the header's or the connection's "Bearer …". */
-  async identify(authorization: string | undefined): Promise<Caller> {
+  async identify(authorization: string | undefined, origin: Origin = NOWHERE): Promise<Caller> {
     if (!authorization) return NOBODY;
     const token = /^Bearer (\S+)$/i.exec(authorization)?.[1];
-    const actor = token ? await this.holderOf(token) : null;
+    const actor = token ? await this.holderOf(token, origin) : null;
     return { actor, badToken: !actor };
   }
 
-  private async holderOf(token: string): Promise<Actor | null> {
+  private async holderOf(token: string, origin: Origin): Promise<Actor | null> {
     const claims = this.tokens.verifyAccess(token);
     if (claims) return this.current({ userId: claims.userId, credential: session(claims.sessionId) });
     for (const other of this.others) {
-      const actor = await other.identify(token);
+      const actor = await other.identify(token, origin);
       if (actor) return actor;
     }
     return null;

@@ -88,8 +88,9 @@ export class Streams {
       execute: (args) => execute(args),
       subscribe: (args) => subscribe(args),
       onSubscribe: async ({ raw }, params) => {
-        const caller = await this.shared.actors.identify(raw.headers.authorization);
-        const prepared = await this.prepare(params, caller, originOf(raw.raw));
+        const origin = originOf(raw.raw);
+        const caller = await this.shared.actors.identify(raw.headers.authorization, origin);
+        const prepared = await this.prepare(params, caller, origin);
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },
@@ -108,11 +109,14 @@ export class Streams {
       schema: this.schema,
       onConnect: async (context) => {
         const { connectionParams, extra } = context;
-        const { socket } = extra;
+        const { socket, origin } = extra;
         this.opened.add(context);
         socket.once('close', () => this.opened.delete(context));
         const authorization = connectionParams?.authorization ?? connectionParams?.Authorization;
-        const caller = await this.shared.actors.identify(typeof authorization === 'string' ? authorization : undefined);
+        const caller = await this.shared.actors.identify(
+          typeof authorization === 'string' ? authorization : undefined,
+          origin,
+        );
         callers.set(socket, caller);
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },

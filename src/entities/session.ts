@@ -9,6 +9,7 @@ import { User } from './user';
 @Entity('sessions')
 @Index('sessions_by_user', ['userId'])
 @Index('sessions_by_expiry', ['expiresAt'])
+@Index('sessions_by_login', ['login'], { where: 'login is not null' })
 export class Session {
   @PrimaryColumn('uuid', { primaryKeyConstraintName: 'sessions_pkey' })
   id: string = uuidv7();
@@ -27,6 +28,10 @@ export class Session {
   /** SHA-256 of the newest refresh token's own secret. */
   @Column('bytea')
   refreshTokenHash: Buffer;
+
+  /** SHA-256 of what tells the login at an external provider from others; null for one of ours. */
+  @Column('bytea', { nullable: true })
+  login: Buffer | null;
 
   @Field(() => String, { nullable: true, description: 'The network address it was begun from; null when unknown.' })
   @Column('text', { nullable: true })

@@ -10,6 +10,9 @@ import { OPTIONAL_TIME, TIME } from './time';
 @Entity('users')
 @Check('user_role', `role in ('USER', 'OPERATIONS', 'ADMIN')`)
 @Check('user_status', `status in ('INVITED', 'ACTIVE', 'LOCKED')`)
+@Check('user_identity', '(issuer is null) = (subject is null) and (issuer is null) = (vouched_at is null)')
+@Check('external_user_has_no_password', 'issuer is null or password_hash is null')
+@Index('one_account_per_identity', ['issuer', 'subject'], { unique: true, where: 'issuer is not null' })
 @Index('one_account_per_email', ['email'], { unique: true, where: 'removed_at is null' })
 export class User {
   readonly __typename = 'User';
@@ -31,13 +34,24 @@ export class User {
   @Column('text')
   status: UserStatus;
 
-  /** Argon2id, in the PHC string format; never leaves the server. */
-  @Column('text')
-  passwordHash: string;
+  /** Argon2id, in the PHC string format; never leaves the server. Null: there is none to sign in with. */
+  @Column('text', { nullable: true })
+  passwordHash: string | null;
 
   /** The password was given by somebody else: it opens nothing but the way to one of their own. */
   @Column('boolean')
   oneTimePassword: boolean;
+
+  /** The external provider that vouches for them, and its name for them; null for an account of ours alone. */
+  @Column('text', { nullable: true })
+  issuer: string | null;
+
+  @Column('text', { nullable: true })
+  subject: string | null;
+
+  /** When the newest token was issued that the provider's word was taken from. */
+  @Column(OPTIONAL_TIME)
+  vouchedAt: Date | null;
 
   @Column(TIME)
   createdAt: Date;

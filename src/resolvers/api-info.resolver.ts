@@ -39,6 +39,15 @@ class ApiEngine {
   available: boolean;
 }
 
+@ObjectType({ description: 'An OpenID provider whose tokens are accepted here.' })
+class ApiExternalIdentity {
+  @Field(() => String, {
+    description:
+      'Its issuer URL; `/.well-known/openid-configuration` below it says how to sign in. Send a token of it as `Authorization: Bearer …`.',
+  })
+  issuer: string;
+}
+
 @ObjectType({ description: 'What this endpoint is.' })
 class ApiInfo {
   @Field(() => String, { description: 'The version of this program.' })
@@ -53,6 +62,12 @@ class ApiInfo {
   @Field(() => ApiLimits, { description: 'Bounds of what may be asked.' })
   limits: ApiLimits;
 
+  @Field(() => ApiExternalIdentity, {
+    nullable: true,
+    description: 'Where people sign in who have their account elsewhere; null: only with `signIn`.',
+  })
+  externalIdentity: ApiExternalIdentity | null;
+
   @Field(() => String, { description: 'Whom to ask for access or help.' })
   administratorContact: string;
 }
@@ -61,7 +76,12 @@ class ApiInfo {
 export class ApiInfoResolver {
   constructor(
     private readonly engines: Engines,
-    private readonly about: { version: string; supportContact: string; maxBodyBytes: number },
+    private readonly about: {
+      version: string;
+      supportContact: string;
+      maxBodyBytes: number;
+      externalIssuer: string | null;
+    },
   ) {}
 
   @Public()
@@ -82,6 +102,7 @@ export class ApiInfoResolver {
         maxSnapshotIds: MAX_SNAPSHOT_IDS,
         maxBodyBytes: this.about.maxBodyBytes,
       },
+      externalIdentity: this.about.externalIssuer === null ? null : { issuer: this.about.externalIssuer },
       administratorContact: this.about.supportContact,
     };
   }

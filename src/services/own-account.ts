@@ -8,6 +8,7 @@ import { invalidInput, notFound } from '../errors';
 import type { Audit } from './audit';
 import { endSessions, onOwnAccount } from './session-rows';
 import { badCredentials, person } from './sessions';
+import { passwordIsElsewhere } from './users';
 
 export class OwnAccount {
   constructor(
@@ -19,6 +20,7 @@ export class OwnAccount {
   async changePassword(request: Request, current: string, wanted: string): Promise<User> {
     const { actor } = request;
     const user = await this.db.getRepository(User).findOneByOrFail({ id: actor.userId });
+    if (user.issuer !== null) throw invalidInput('currentPassword', passwordIsElsewhere(user.issuer));
     judgePassword(wanted, 'newPassword', [user.email, user.displayName]);
     const wrong = badCredentials('The current password is wrong.', ['currentPassword']);
     if (!(await passwordFits(user.passwordHash, current))) throw wrong;

@@ -97,7 +97,8 @@ export class Users {
   async setPassword(request: Request, userId: string | null): Promise<{ user: User; password: string }> {
     const password = oneTimePassword();
     const passwordHash = await hashPassword(password);
-    const user = await this.change(request, 'setUserPassword', userId, async (tx, { id }) => {
+    const user = await this.change(request, 'setUserPassword', userId, async (tx, { id, issuer }) => {
+      if (issuer !== null) throw invalidInput('userId', passwordIsElsewhere(issuer));
       await tx.query(SET_PASSWORD, [id, passwordHash]);
       await endSessions(tx, id);
     });
@@ -176,6 +177,11 @@ export class Users {
       return { user, instance };
     });
   }
+}
+
+/** Of an account that signs in at an external provider. */
+export function passwordIsElsewhere(issuer: string): string {
+  return `This account has no password here; it signs in at ${issuer}. Change the password there.`;
 }
 
 async function present(tx: EntityManager, userId: string | null): Promise<User> {

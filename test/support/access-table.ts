@@ -119,7 +119,8 @@ export const FIELDS = `
   AuditBadEntry                | all                    | fault id position
   AuditCheckpointInfo          | all                    | position hash createdAt
   PageInfo                     | all                    | hasNextPage hasPreviousPage startCursor endCursor
-  ApiInfo                      | all                    | version administratorContact engine limits
+  ApiInfo                      | all                    | version administratorContact engine limits externalIdentity
+  ApiExternalIdentity          | all                    | issuer
   ApiEngine                    | all                    | kind capabilities available
   ApiLimits                    | all                    | defaultPageSize maxPageSize maxNodeIds maxSnapshotIds maxBodyBytes
   SignInPayload                | all                    | accessToken refreshToken expiresAt viewer userErrors

@@ -5,6 +5,7 @@ import { WhatTheEngineWentThrough1795410000000 } from './1795410000000-what-the-
 import { WhoDidWhat1795420000000 } from './1795420000000-who-did-what';
 import { RefreshTokenFamilies1795422000000 } from './1795422000000-refresh-token-families';
 import { ApiTokens1795423000000 } from './1795423000000-api-tokens';
+import { ExternalIdentity1795424000000 } from './1795424000000-external-identity';
 
 /** In order. A migration is never edited once it has landed. */
 export const migrations: (new () => MigrationInterface)[] = [
@@ -14,4 +15,5 @@ export const migrations: (new () => MigrationInterface)[] = [
   WhoDidWhat1795420000000,
   RefreshTokenFamilies1795422000000,
   ApiTokens1795423000000,
+  ExternalIdentity1795424000000,
 ];
