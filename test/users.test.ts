@@ -274,6 +274,8 @@ describe('keyframe user create', () => {
     const shell = await app.as('shell@keyframe.test', password);
     const { viewer } = await shell.query('{ viewer { id displayName role status } }');
     expect(viewer).toMatchObject({ displayName: 'Sheila Shell', role: 'ADMIN', status: 'INVITED' });
+    const entries = await app.db.query(`select action, actor_id, address, client from audit_events where resource_name = 'Sheila Shell' and action <> 'signIn'`); // prettier-ignore
+    expect(entries).toEqual([{ action: 'createUser', actor_id: null, address: null, client: 'keyframe cli' }]);
     await expect(createUserAtTheShell(config(app.database.url), wish)).rejects.toMatchObject({ name: 'AppError', code: 'INVALID_INPUT' }); // prettier-ignore
     await people.remove(viewer.id);
   });

@@ -141,5 +141,23 @@ export function describeProcesses(app: () => TestApp, pair: Pair, secret: string
         await stream?.stop();
       }
     });
+
+    test('an unassignment ends the subscription to that instance within a second', async () => {
+      const { id, here } = await pair('elsewhere-unassigned');
+      const web1 = await instanceId(here, 'web-1');
+      await asAdmin(`assignInstance(input: { userId: $id, instanceId: "${web1}" })`)(id);
+      await asAdmin('updateUser(input: { userId: $id, role: USER })')(id);
+      const elsewhere = new TestClient(url, here.token, here.refreshToken);
+      const [stream] = await followed(elsewhere, `subscription { instanceUpdated(id: "${web1}") { name } }`);
+      try {
+        await asAdmin(`unassignInstance(input: { userId: $id, instanceId: "${web1}" })`)(id);
+        const since = Date.now();
+        expect((await elsewhere.query(`{ instance(id: "${web1}") { name } }`)).instance).toBeNull();
+        expect(await until(() => stream?.ended)).toBe('completed');
+        expect(Date.now() - since).toBeLessThan(1000);
+      } finally {
+        await stream?.stop();
+      }
+    });
   });
 }
