@@ -5,13 +5,16 @@ import { parse, validate } from 'graphql';
 import { createSchema } from '../src/schema';
 
 const guide = readFileSync(join(__dirname, '../docs/snapshots.md'), 'utf8');
+const audit = readFileSync(join(__dirname, '../docs/audit.md'), 'utf8');
 const schema = createSchema();
 
-const queries = [...guide.matchAll(/```graphql\n([\s\S]+?)```/g)].map(([, text = '']) => text);
+const queriesOf = (text: string) => [...text.matchAll(/```graphql\n([\s\S]+?)```/g)].map(([, query = '']) => query);
+const queries = queriesOf(guide);
 const proofs = [...guide.matchAll(/> Test: _(.+)_/g)].map(([, name = '']) => name);
 
-test('every query of the guide runs on the schema', () => {
-  for (const query of queries) expect([query, validate(schema, parse(query))]).toEqual([query, []]);
+test('every query of the guides runs on the schema', () => {
+  for (const query of [...queries, ...queriesOf(audit)])
+    expect([query, validate(schema, parse(query))]).toEqual([query, []]);
 });
 
 test('every test that the guide names exists, and every query has one', () => {
