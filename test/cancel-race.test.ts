@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.close());
 
-const actor = { userId: '00000000-0000-7000-8000-000000000000', credential: session(''), role: Role.OPERATIONS, status: UserStatus.ACTIVE }; // prettier-ignore
+const actor = { userId: '00000000-0000-7000-8000-000000000000', credential: session('00000000-0000-7000-8000-000000000001'), role: Role.OPERATIONS, status: UserStatus.ACTIVE }; // prettier-ignore
 const moment = (ms: number) => new Promise((resolve) => setTimeout(resolve, Math.random() * ms));
 
 /** Whether it was this call that withdrew it; anything but the one refusal fails the test. */
