@@ -149,6 +149,12 @@ test.each<[Record<string, string>, string]>([
   ],
   [{ INCUS_SERVER_CERT: folder }, 'INCUS_SERVER_CERT must be the path of a file that this process can read.'],
   [{ JWT_SECRET: 'x'.repeat(31) }, 'JWT_SECRET must have at least 32 characters.'],
+  [{ AUDIT_SECRET: 'x'.repeat(31) }, 'AUDIT_SECRET must have at least 32 characters.'],
+  [{ AUDIT_SECRET: `${secret},${secret}` }, 'AUDIT_SECRET must hold no comma: they separate AUDIT_PREVIOUS_SECRETS.'],
+  [
+    { AUDIT_PREVIOUS_SECRETS: `${secret},short` },
+    'AUDIT_PREVIOUS_SECRETS must hold secrets of at least 32 characters, with commas between them.',
+  ],
   [{ JWT_PRIVATE_KEY: rsa['JWT_PRIVATE_KEY'] ?? '' }, 'JWT_PRIVATE_KEY and JWT_PUBLIC_KEY go together.'],
   [{ ...rsa, JWT_SECRET: secret }, 'JWT_SECRET and JWT_PRIVATE_KEY exclude each other.'],
   [{ ...rsa, JWT_PRIVATE_KEY: ec['JWT_PRIVATE_KEY'] ?? '' }, 'JWT_PUBLIC_KEY does not belong to JWT_PRIVATE_KEY.'],
