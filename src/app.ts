@@ -1,11 +1,11 @@
 /** The one place where the parts are joined. */
-import { createHash, createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { pino, type Logger } from 'pino';
 import type { DataSource } from 'typeorm';
+import { auditKeysOf, startAudit } from './auditing';
 import { Actors } from './auth/actor';
 import { ApiTokenHolders } from './auth/api-tokens';
 import { Authorizer } from './auth/authorize';
@@ -29,9 +29,8 @@ import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
 import { MAX_BODY_BYTES, startServer } from './server';
 import { ApiTokens } from './services/api-tokens';
-import { Audit } from './services/audit';
-import { AuditKeys } from './services/audit-keys';
-import { AuditSealer } from './services/audit-sealer';
+import type { Audit } from './services/audit';
+import type { AuditKeys } from './services/audit-keys';
 import { verifyAudit } from './services/audit-verification';
 import { Engines } from './services/engines';
 import { ExternalUsers } from './services/external-users';
@@ -124,7 +123,7 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
 
   const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
   onStop(() => db.destroy());
-  const audit = seal(db, auditKeys, log, onStop);
+  const audit = startAudit(db, auditKeys, log, onStop);
   const services: Services = {
     db,
     audit,
@@ -268,36 +267,6 @@ function previousKeys({ jwtPrevious: { secrets, publicKeyFiles } }: Config) {
     ...secrets.map((secret) => ({ secret })),
     ...publicKeyFiles.map((file) => ({ publicKey: readFileSync(file) })),
   ];
-}
-
-/** The secret as text, so that it can be given as one of AUDIT_PREVIOUS_SECRETS when another follows. */
-export async function auditKeysOf(
-  { auditSecret, auditPreviousSecrets, jwt, role }: Config,
-  folder: Secrets | null,
-): Promise<AuditKeys | null> {
-  const ofTokens = () => {
-    if (!jwt || 'secret' in jwt) return jwt?.secret;
-    const key = createPrivateKey(readFileSync(jwt.privateKeyFile)).export({ type: 'pkcs8', format: 'der' });
-    return createHash('sha256').update(key).digest('hex');
-  };
-  // Each worker has a folder of its own, whose secrets no other process knows.
-  const ofFolder = async () => (folder && role !== 'worker' ? (await folder.secret('audit')).toString('hex') : null);
-  const secret = auditSecret ?? ofTokens() ?? (await ofFolder());
-  return secret ? new AuditKeys(secret, auditPreviousSecrets) : null;
-}
-
-/** Every process that has a key seals, one at a time. */
-function seal(db: DataSource, keys: AuditKeys | null, log: Logger, onStop: OnStop): Audit {
-  if (keys) {
-    const sealer = new AuditSealer(db, keys, (level, what, message) => log[level](what, message));
-    sealer.start();
-    onStop(() => sealer.stop());
-  } else {
-    log.warn(
-      'This process writes to the audit log unsigned; set AUDIT_SECRET, or give it the key of the access tokens.',
-    );
-  }
-  return new Audit(keys);
 }
 
 /** Tries for half a minute; says why it waits. */

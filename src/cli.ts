@@ -1,7 +1,8 @@
 /** What an operator does at the shell rather than through the API. */
 import { v7 as uuidv7 } from 'uuid';
 import type { DataSource } from 'typeorm';
-import { auditKeysOf, openLog, startApp, waitForDatabase } from './app';
+import { openLog, startApp, waitForDatabase } from './app';
+import { auditKeysOf } from './auditing';
 import type { Config } from './config';
 import { ConfigError } from './config';
 import { createDataSource } from './db/data-source';

@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
+import { auditKeysOf } from '../src/auditing';
+import { readConfig } from '../src/config';
 import { createDataSource } from '../src/db/data-source';
 import { Audit, bySystem } from '../src/services/audit';
 import { AuditKeys, BEGINNING, linkOf } from '../src/services/audit-keys';
@@ -371,6 +373,31 @@ test('a long log is read page by page', async () => {
   await sealer().seal(true);
   const sizes: number[] = [];
   for await (const page of sealedPages(db, 100)) sizes.push(page.length);
-  expect(sizes).toEqual([1000, 1000, 400]);
+  expect(sizes).toEqual([500, 500, 500, 500, 400]);
   expect(await verifyAudit(db, keys)).toMatchObject({ intact: true, checked: 2500 });
+});
+
+describe('the key of a process', () => {
+  const DATABASE_URL = 'postgres://keyframe:x@db.test/keyframe';
+  const folder = { secret: () => Promise.resolve(Buffer.alloc(32, 7)) };
+  const idOf = async (role: 'all' | 'api' | 'worker', env: Record<string, string>, from: typeof folder | null = null) =>
+    (await auditKeysOf(readConfig(role, { DATABASE_URL, ...env }), from))?.id ?? null;
+  const ours = 'a'.repeat(40);
+  const tokens = 't'.repeat(40);
+
+  test('is AUDIT_SECRET, or else derived from what signs access tokens, or else kept in the data folder', async () => {
+    const ofTokens = new AuditKeys(tokens).id;
+    expect(await idOf('api', { AUDIT_SECRET: ours, JWT_SECRET: tokens })).toBe(new AuditKeys(ours).id);
+    expect(await idOf('api', { JWT_SECRET: tokens })).toBe(ofTokens);
+    expect(await idOf('worker', { JWT_SECRET: tokens })).toBe(ofTokens);
+    expect(await idOf('all', {}, folder)).toBe(new AuditKeys('07'.repeat(32)).id);
+    // What a worker keeps no other process knows.
+    expect(await idOf('worker', {}, folder)).toBeNull();
+  });
+
+  test('accepts what was signed with any of AUDIT_PREVIOUS_SECRETS', async () => {
+    const config = readConfig('api', { DATABASE_URL, JWT_SECRET: tokens, AUDIT_SECRET: ours, AUDIT_PREVIOUS_SECRETS: `${tokens}, ${secret}` }); // prettier-ignore
+    const known = await auditKeysOf(config, null);
+    expect(known?.ids).toEqual([ours, tokens, secret].map((each) => new AuditKeys(each).id));
+  });
 });

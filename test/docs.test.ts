@@ -13,7 +13,7 @@ const queries = queriesOf(guide);
 const proofs = [...guide.matchAll(/> Test: _(.+)_/g)].map(([, name = '']) => name);
 
 test('every query of the guides runs on the schema', () => {
-  for (const query of [...queries, ...queriesOf(read('accounts.md'))])
+  for (const query of [...queries, ...['accounts.md', 'audit.md'].flatMap((name) => queriesOf(read(name)))])
     expect([query, validate(schema, parse(query))]).toEqual([query, []]);
 });
 

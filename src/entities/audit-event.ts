@@ -23,7 +23,7 @@ export interface FieldChange {
 @Index('audit_events_by_actor', ['actorId', 'createdAt', 'id'])
 @Index('audit_events_by_resource', ['resourceId', 'createdAt', 'id'])
 @Index('audit_events_by_correlation', ['correlationId'])
-@Index('audit_events_by_position', ['position'], { unique: true })
+@Index('audit_events_by_position', ['position'], { unique: true, where: 'position is not null' })
 @Index('audit_events_unsealed', ['createdAt', 'id'], { where: 'position is null' })
 export class AuditEvent {
   readonly __typename = 'AuditEvent';

@@ -12,8 +12,8 @@ const BATCH = 500;
 /** A checkpoint is due after so many entries, or so long after the last one when there is anything new. */
 const CHECKPOINT = { entries: 1000, ms: 60_000 };
 const STOP_WITHIN_MS = 2000;
-/** Any number that is ours alone. */
-const SEALER_LOCK = 7_165_201_011;
+/** Any number that is ours alone. Who holds it seals. */
+export const SEALER_LOCK = 7_165_201_011;
 
 type Log = (level: 'info' | 'warn' | 'error', what: object, message: string) => void;
 

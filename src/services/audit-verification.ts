@@ -3,7 +3,8 @@ import type { DataSource } from 'typeorm';
 import { BEGINNING, checkpointText, linkOf, type AuditKeys, type Judgement, type SignedRow } from './audit-keys';
 import { SIGNED_COLUMNS } from './audit-sealer';
 
-const PAGE = 1000;
+/** Few enough that checking a page keeps no request waiting. */
+const PAGE = 500;
 
 export enum AuditFault {
   EDITED = 'EDITED',

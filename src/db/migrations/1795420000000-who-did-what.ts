@@ -45,7 +45,7 @@ create index audit_events_by_creation on audit_events (created_at, id);
 create index audit_events_by_actor on audit_events (actor_id, created_at, id);
 create index audit_events_by_resource on audit_events (resource_id, created_at, id);
 create index audit_events_by_correlation on audit_events (correlation_id);
-create unique index audit_events_by_position on audit_events (position);
+create unique index audit_events_by_position on audit_events (position) where position is not null;
 create index audit_events_unsealed on audit_events (created_at, id) where position is null;
 create table audit_checkpoints (
   position bigint not null,
