@@ -24,8 +24,8 @@ const globalId = (type: string, id: string) => Buffer.from(`${type}:${id}`).toSt
 export const missingId = (type: string) => globalId(type, uuidv7());
 
 /** Starts the program with its demo data; the observer is quiet, so that statements are those of requests. */
-export async function startWorld(): Promise<World> {
-  const app = await startTestApp({ env: { OBSERVE_INTERVAL_SECONDS: '3600' } });
+export async function startWorld(env: Record<string, string> = {}): Promise<World> {
+  const app = await startTestApp({ env: { OBSERVE_INTERVAL_SECONDS: '3600', ...env } });
   const [assigned, stranger, operations, admin] = await Promise.all([app.as('alice'), app.as('bob'), app.as('ops'), app.as('admin')]); // prettier-ignore
   const callers = { anonymous: app.anonymous, assigned, stranger, operations, admin };
   const instance = await instanceId(operations, 'web-1');
