@@ -1,7 +1,7 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
+import type { IncomingMessage } from 'node:http';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import helmet from '@fastify/helmet';
-import type { IncomingMessage } from 'node:http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
@@ -17,6 +17,7 @@ import { OpenRequests } from './endpoint/open-requests';
 import { originOf } from './endpoint/origin';
 import { Pressure } from './endpoint/pressure';
 import { refuseSocket, sheddingServer } from './endpoint/shed';
+import { judgeStreamRequest } from './endpoint/stream-request';
 import { Streams } from './endpoint/streams';
 import { RequestError } from './errors';
 import { Context, type Surroundings } from './resolvers/context';
@@ -106,6 +107,7 @@ async function serveGraphql(
       // Before the libraries: what goes wrong here is no fault of the request, and theirs would be a 500.
       callers.set(request, await shared.actors.identify(request.headers.authorization, originOf(request.raw)));
       if (isStream(request)) {
+        judgeStreamRequest(request);
         request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
         return overSse(request, reply);
       }

@@ -148,3 +148,20 @@ describe('expiry', () => {
     await until(async () => (await read(id)) === null, 15_000, 'its deletion');
   });
 });
+
+test('a wish for a snapshot that is removed at the same moment finds it missing', async () => {
+  const instance = await buildInstance(app);
+  const wishes = { deleteSnapshot: {}, restoreSnapshot: {}, renameSnapshot: { name: 'too-late' } };
+  for (const [mutation, more] of Object.entries(wishes) as [keyof typeof wishes, object][]) {
+    const snapshotId = await buildSnapshot(app, instance);
+    const other = app.db.createQueryRunner();
+    await other.startTransaction();
+    await other.query('delete from snapshots where id = $1', [uuidOf(snapshotId)]);
+    const asked = ask(ops, mutation, { snapshotId, ...more });
+    const blocked = `select from pg_stat_activity where wait_event_type = 'Lock' and query like '%insert into operations%' and datname = current_database()`;
+    await until(async () => (await app.db.query(blocked)).length > 0);
+    await other.commitTransaction();
+    await other.release();
+    expect(codes(await asked)).toEqual(['NOT_FOUND']);
+  }
+});

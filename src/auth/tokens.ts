@@ -1,6 +1,6 @@
 /** Access tokens: signed, short-lived, pinned to one algorithm, issuer and audience. Refresh tokens are in refresh-tokens.ts. */
 import { createHash, createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
-import { sign, verify, type Algorithm, type JwtPayload } from 'jsonwebtoken';
+import { sign, verify, type Algorithm, type JwtHeader, type JwtPayload } from 'jsonwebtoken';
 
 export const ACCESS_TOKEN_SECONDS = 600;
 /** Ours have about 400 characters; nothing longer is looked at. */
@@ -15,6 +15,9 @@ interface PublicKey {
   /** A PEM: RSA for RS256, a P-256 curve for ES256. */
   publicKey: Buffer;
 }
+
+/** By how much the clocks of two processes of ours may differ. */
+const CLOCKS_DIFFER_SECONDS = 60;
 
 export interface TokenSettings {
   /** Signs, and verifies what it signed. */
@@ -78,8 +81,7 @@ export class Tokens {
         audience,
         maxAge: ACCESS_TOKEN_SECONDS,
       });
-      // RFC 7515: a header that must be understood and is not makes the token invalid; the library lets it pass.
-      return 'crit' in header ? null : claimsOf(payload);
+      return hasOurHeader(header) ? claimsOf(payload) : null;
     } catch {
       return null;
     }
@@ -96,14 +98,25 @@ function verifierOf(key: Secret | PublicKey): Verifier {
   return { id: fingerprint(key.publicKey), algorithm, key: publicKey };
 }
 
-/** What a token that nobody has verified yet says of its key: good for nothing but choosing one of ours.. */
+/** What a token that nobody has verified yet says of its key: good for nothing but choosing one of ours. */
 function keyIdOf(token: string): string {
   const header = Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString();
   return (JSON.parse(header) as { kid: string }).kid;
 }
 
+/** Ours have nothing else in it: neither a key nor a place to fetch one, nor what must be understood first (RFC 7515, 8725). */
+function hasOurHeader(header: JwtHeader): boolean {
+  return header.typ === 'JWT' && Object.keys(header).every((name) => ['alg', 'typ', 'kid'].includes(name));
+}
+
+/** The library judges a time only where there is one, and none that is too far off. */
+function isInTime({ iat, exp }: JwtPayload): boolean {
+  if (iat === undefined || exp === undefined) return false;
+  return exp - iat <= ACCESS_TOKEN_SECONDS && iat <= Date.now() / 1000 + CLOCKS_DIFFER_SECONDS;
+}
+
 function claimsOf(payload: JwtPayload | string): AccessClaims | null {
-  if (typeof payload === 'string') return null;
+  if (typeof payload === 'string' || !isInTime(payload)) return null;
   const { sub: userId, sid: sessionId } = payload as { sub?: unknown; sid?: unknown };
   const whole =
     typeof userId === 'string' && typeof sessionId === 'string' && UUID.test(userId) && UUID.test(sessionId);

@@ -1,10 +1,13 @@
 import type { DataSource, EntityManager } from 'typeorm';
 
-/** SQLSTATE: the transaction was chosen to give way, and may be run again as a whole. */
-const GAVE_WAY = new Set(['40P01', '40001']);
+/**
+ * SQLSTATE: the transaction was chosen to give way, or what it found and refers to was removed by another one since; run
+ * again as a whole, it goes on, or finds that to be gone.
+ */
+const GAVE_WAY = new Set(['40P01', '40001', '23503']);
 const ATTEMPTS = 3;
 
-/** Runs `work` in one transaction, and the whole of it again when Postgres broke a deadlock at its expense. */
+/** Runs `work` in one transaction, and the whole of it again when another one got in its way. */
 export async function inTransaction<T>(db: DataSource, work: (tx: EntityManager) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {

@@ -34,7 +34,11 @@ export interface Assignment {
   instanceId: string | null;
 }
 
-const EMAIL = /^[^\s@\0]{1,64}@[^\s@\0]{1,189}$/;
+/** Without what an address may have only in quotes, and without characters that nobody sees. */
+const EMAIL = /^[^\s@\p{C}"(),:;<>[\\\]]{1,64}@[^\s@\p{C}"(),:;<>[\\\]]{1,189}$/u;
+
+/** Control characters, halves of characters, and what writes a line backwards; joiners belong to some languages. */
+const DECEPTIVE = /[\p{Cc}\p{Cs}\u2028-\u202e\u2066-\u2069]/u;
 
 export class Users {
   constructor(
@@ -202,8 +206,8 @@ function nextStatus({ status, oneTimePassword }: User, wanted: UserStatus): User
 }
 
 function judgeDisplayName(name: string): void {
-  if (name.length < 1 || name.length > 200 || name.includes('\0'))
-    throw invalidInput('displayName', 'A name has 1 to 200 characters.');
+  if (name.length < 1 || name.length > 200 || DECEPTIVE.test(name))
+    throw invalidInput('displayName', 'A name has 1 to 200 characters, none of them invisible.');
 }
 
 /** The fields that differ, but for secrets. */

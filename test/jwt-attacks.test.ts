@@ -1,0 +1,142 @@
+/** What is no good access token lets nobody in, over any transport, and all of it is answered in the same words. */
+import { request } from 'node:http';
+import { createClient } from 'graphql-ws';
+import { WebSocket } from 'ws';
+import { told } from './support/access-world';
+import { TestClient } from './support/app';
+import { attacksOn } from './support/jwt-attacks';
+import { forged, startTargets, type Target } from './support/jwt-forge';
+
+const CLOSED = '{ viewer { id } }';
+const OPEN = '{ apiInfo { version } }';
+
+let targets: Target[];
+beforeAll(async () => {
+  targets = await startTargets();
+});
+afterAll(async () => {
+  for (const target of [...targets].reverse()) await target.stop();
+});
+
+/** One query over one transport with this text for its authorization. */
+type Ask = (url: string, authorization: string, query: string) => Promise<{ data?: any; errors?: any }>;
+
+const overHttp: Ask = (url, authorization, query) => new TestClient(url, null, null).send(query, {}, { authorization });
+
+const overEvents: Ask = async (url, authorization, query) => {
+  const headers = { 'content-type': 'application/json', accept: 'text/event-stream', authorization };
+  const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
+  return JSON.parse(/^data: (.+)$/m.exec(await response.text())?.[1] ?? '{}') as object;
+};
+
+const overSocket: Ask = (url, authorization, query) => overSocketWith(url, { authorization }, query);
+
+const TRANSPORTS = { HTTP: overHttp, WebSocket: overSocket, 'server-sent events': overEvents };
+
+const REFUSAL = {
+  message: 'The access token is not good: it has expired, its session has ended, or it is not ours. Sign in again.',
+  path: ['viewer'],
+  extensions: { code: 'UNAUTHENTICATED', correlationId: '…' },
+};
+
+describe.each(['HS256', 'RS256', 'ES256'])('where tokens are signed with %s', (name) => {
+  let target: Target;
+  let attacks: [string, string][];
+  beforeAll(() => {
+    const found = targets.find((each) => each.name === name);
+    if (!found) throw new Error(`nothing runs with ${name}`);
+    target = found;
+    const others = targets.filter((each) => each !== target);
+    const strangers = others.map((other): [string, string] => [`a token of an installation with ${other.name}`, `Bearer ${other.good}`]); // prettier-ignore
+    attacks = [...Object.entries(attacksOn(target)), ...strangers];
+  });
+
+  describe.each(Object.entries(TRANSPORTS))('over %s', (_, ask) => {
+    test('a token made by hand as ours are made is good, so that each attack fails for its fault alone', async () => {
+      for (const authorization of [`Bearer ${target.good}`, `bearer ${forged(target)}`, `BEARER ${forged(target)}`]) {
+        const answer = await ask(target.url, authorization, CLOSED);
+        expect([answer.data?.viewer.id, answer.errors]).toEqual([expect.any(String), undefined]);
+      }
+    });
+
+    test('no attack is let in, all are refused in the same words, and what is open stays open to them', async () => {
+      expect(attacks.length).toBeGreaterThan(200);
+      const wrong: unknown[] = [];
+      for (const [attack, authorization] of attacks) {
+        const closed = told((await ask(target.url, authorization, CLOSED)) as never) as { status?: number };
+        const { status = 401, ...answer } = closed;
+        const open = await ask(target.url, authorization, OPEN);
+        if (!sameText([status, answer], [401, { errors: [REFUSAL] }])) wrong.push([attack, closed]);
+        if (!open.data?.apiInfo.version || open.errors) wrong.push([attack, open]);
+      }
+      expect(wrong).toEqual([]);
+    }, 60_000);
+  });
+
+  test('a token of 100,000 characters is refused, and does no harm', async () => {
+    const long = `Bearer ${'x'.repeat(100_000)}`;
+    // Node refuses such headers before anybody could read them.
+    for (const accept of ['application/json', 'text/event-stream']) {
+      const response = await fetch(`${target.url}/graphql`, { method: 'POST', headers: { authorization: long, accept }, body: '{}' });
+      expect(response.status).toBe(431);
+    }
+    expect(told((await overSocket(target.url, long, CLOSED)) as never)).toEqual({ errors: [REFUSAL] });
+    expect((await overHttp(target.url, `Bearer ${target.good}`, CLOSED)).data.viewer.id).toEqual(expect.any(String));
+  }); // prettier-ignore
+
+  test('a token that stands anywhere but in the header is none', async () => {
+    const { url, good } = target;
+    const body = JSON.stringify({ query: CLOSED, access_token: good, authorization: `Bearer ${good}`, extensions: { authorization: `Bearer ${good}` } }); // prettier-ignore
+    const places: [string, Record<string, string>][] = [
+      [`?access_token=${good}`, {}],
+      [`?authorization=Bearer%20${good}`, {}],
+      ['', { cookie: `access_token=${good}; authorization=Bearer ${good}` }],
+      ['', { 'x-access-token': good }],
+      ['', { 'proxy-authorization': `Bearer ${good}` }],
+      ['', { 'x-authorization': `Bearer ${good}`, 'x-forwarded-authorization': `Bearer ${good}` }],
+    ];
+    for (const [search, more] of places) {
+      const response = await fetch(`${url}/graphql${search}`, { method: 'POST', headers: { 'content-type': 'application/json', ...more }, body }); // prettier-ignore
+      expect([response.status, ((await response.json()) as any).errors[0].extensions.code]).toEqual([401, 'UNAUTHENTICATED']); // prettier-ignore
+    }
+    for (const connectionParams of [{ token: good }, { authorization: { Bearer: good } }, { authorization: [`Bearer ${good}`] }, { headers: { authorization: `Bearer ${good}` } }]) {
+      expect(await overSocketWith(url, connectionParams)).toMatchObject({ errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] }); // prettier-ignore
+    }
+  }); // prettier-ignore
+
+  test('a good token behind a bad one, in a header of its own, is not read', async () => {
+    const { url, good } = target;
+    expect(await statusWith(url, [`Bearer ${good}`])).toBe(200);
+    for (const headers of [['Bearer garbage', `Bearer ${good}`], ['Basic eDp5', `Bearer ${good}`], ['Bearer', `Bearer ${good}`]]) {
+      expect(await statusWith(url, headers)).toBe(401);
+    }
+  }); // prettier-ignore
+});
+
+function sameText(one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+async function overSocketWith(url: string, connectionParams: Record<string, unknown>, query = CLOSED): Promise<object> {
+  const socket = createClient({ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0, connectionParams }); // prettier-ignore
+  try {
+    return await new Promise((resolve) => {
+      socket.subscribe({ query }, { next: resolve, error: (errors) => resolve({ errors }), complete: () => undefined }); // prettier-ignore
+    });
+  } finally {
+    await socket.dispose();
+  }
+}
+
+/** The status of one request with several headers of the name Authorization, which `fetch` would join. */
+function statusWith(url: string, authorization: string[]): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const headers = ['host', new URL(url).host, 'content-type', 'application/json', ...authorization.flatMap((value) => ['authorization', value])]; // prettier-ignore
+    const asked = request(`${url}/graphql`, { method: 'POST', headers }, (response) => {
+      response.resume();
+      response.on('end', () => resolve(response.statusCode));
+    });
+    asked.on('error', reject);
+    asked.end(JSON.stringify({ query: CLOSED }));
+  });
+}
