@@ -8,12 +8,15 @@ import type { DataSource } from 'typeorm';
 import { Actors } from './auth/actor';
 import { Authorizer } from './auth/authorize';
 import { Sessions } from './auth/sessions';
+import { SignInLimit } from './auth/sign-in-limit';
 import { Tokens } from './auth/tokens';
+import { Usage } from './auth/usage';
 import type { Config } from './config';
 import { createDataSource } from './db/data-source';
 import { Events } from './db/events';
 import { migrate, waitForSchema } from './db/migrate';
 import type { DemoAccount } from './endpoint/graphiql';
+import { RateLimits } from './endpoint/rate-limits';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
@@ -154,11 +157,11 @@ async function serve(
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
   });
-  const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
+  const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES, rates: config };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
     [OperationResolver, new OperationResolver(new Operations(db))],
-    [SessionResolver, new SessionResolver(new Sessions(db, tokens))],
+    [SessionResolver, new SessionResolver(new Sessions(db, tokens), new SignInLimit(db))],
     [SnapshotResolver, new SnapshotResolver(snapshots, deletion)],
     [UserResolver, new UserResolver(users)],
   ]);
@@ -170,12 +173,17 @@ async function serve(
   const authorizer = new Authorizer(schema, config.supportContact);
   const report: Surroundings['report'] = (level, what, message) => log[level](what, message);
   const shared = { db, events, authorizer, report, actors: new Actors(db, tokens) };
+  const usage = new Usage();
+  usage.share(db);
+  onStop(() => usage.stop());
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const server = await startServer(schema, shared, {
     host: config.host,
     port: config.port,
     demoAccounts: onLoopback ? accounts : [],
     report,
+    trustProxy: config.trustProxy,
+    limits: new RateLimits(config, usage, report),
   });
   onStop(server.stop);
   return server.url;

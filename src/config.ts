@@ -3,6 +3,7 @@ import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+import proxyAddr from '@fastify/proxy-addr';
 import { z } from 'zod';
 
 export type ProcessRole = 'all' | 'api' | 'worker' | 'migrate';
@@ -35,6 +36,12 @@ export interface Config {
   jwt: { secret: string } | { privateKeyFile: string; publicKeyFile: string } | null;
   jwtIssuer: string;
   jwtAudience: string;
+  /** How many proxies before us, or which addresses, are believed about the client's address. */
+  trustProxy: number | string[];
+  /** Requests a minute; 0: any number. */
+  requestsPerMinute: { account: number; token: number; address: number };
+  /** Sockets and event streams open at once in one process; 0: any number. */
+  openStreams: { account: number; address: number };
   supportContact: string;
   /** Demo accounts are made and their passwords shown. */
   demo: boolean;
@@ -73,6 +80,13 @@ const list = z.string().transform((text) =>
     .filter(Boolean),
 );
 
+const proxies = z
+  .string()
+  .transform((text) => (/^\d{1,2}$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())))
+  .refine((trust) => typeof trust === 'number' || areAddresses(trust), {
+    message: 'must be a number of proxies, or addresses and networks like 10.0.0.0/8 with commas between them',
+  });
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const variables = z.object({
@@ -98,6 +112,12 @@ const variables = z.object({
   JWT_PUBLIC_KEY: key('public').optional(),
   JWT_ISSUER: z.string().default('keyframe'),
   JWT_AUDIENCE: z.string().default('keyframe'),
+  TRUST_PROXY: proxies.default(0),
+  RATE_LIMIT_PER_MINUTE_ACCOUNT: whole(0, 100_000_000).default(300_000),
+  RATE_LIMIT_PER_MINUTE_TOKEN: whole(0, 100_000_000).default(300_000),
+  RATE_LIMIT_PER_MINUTE_ADDRESS: whole(0, 100_000_000).default(600_000),
+  OPEN_STREAMS_PER_ACCOUNT: whole(0, 1_000_000).default(1000),
+  OPEN_STREAMS_PER_ADDRESS: whole(0, 1_000_000).default(5000),
   SUPPORT_CONTACT: z.string().default('Ask your administrator'),
   LOG_LEVEL: z.enum(LOG_LEVELS, { message: `must be one of ${LOG_LEVELS.join(', ')}` }).default('info'),
   XDG_DATA_HOME: z.string().optional(),
@@ -164,6 +184,13 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     jwt: toJwt(env),
     jwtIssuer: env.JWT_ISSUER,
     jwtAudience: env.JWT_AUDIENCE,
+    trustProxy: env.TRUST_PROXY,
+    requestsPerMinute: {
+      account: env.RATE_LIMIT_PER_MINUTE_ACCOUNT,
+      token: env.RATE_LIMIT_PER_MINUTE_TOKEN,
+      address: env.RATE_LIMIT_PER_MINUTE_ADDRESS,
+    },
+    openStreams: { account: env.OPEN_STREAMS_PER_ACCOUNT, address: env.OPEN_STREAMS_PER_ADDRESS },
     supportContact: env.SUPPORT_CONTACT,
     demo: env.KEYFRAME_DEMO ? env.KEYFRAME_DEMO === '1' : !env.DATABASE_URL && !usesIncus,
     logLevel: env.LOG_LEVEL,
@@ -201,6 +228,15 @@ function toJwt(env: Variables): Config['jwt'] {
     return { privateKeyFile: env.JWT_PRIVATE_KEY, publicKeyFile: env.JWT_PUBLIC_KEY };
   }
   return null;
+}
+
+function areAddresses(list: string[]): boolean {
+  try {
+    proxyAddr.compile(list);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Null when the file is none that tokens can be signed or verified with. */

@@ -21,8 +21,12 @@ import { NOBODY, type Caller, type Origin } from '../auth/actor';
 import { Context, type Surroundings } from '../resolvers/context';
 import { correlate, correlationId } from './correlation';
 import { toFormatted, type Report } from './errors';
-import { originOf } from './origin';
+import type { OriginOf } from './origin';
 import { Overload, type Pressure, type Refusal } from './pressure';
+import type { RateLimits } from './rate-limits';
+
+/** A code at which clients do not connect again by themselves. */
+const TOO_MANY = CloseCode.TooManyInitialisationRequests;
 
 interface Params {
   query: string;
@@ -46,6 +50,8 @@ export class Streams {
     private readonly shared: Surroundings,
     private readonly report: Report,
     private readonly pressure: Pressure,
+    private readonly originOf: OriginOf,
+    private readonly limits: RateLimits,
   ) {}
 
   /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
@@ -83,7 +89,7 @@ export class Streams {
       subscribe: (args) => subscribe(args),
       onSubscribe: async ({ raw }, params) => {
         const caller = await this.shared.actors.identify(raw.headers.authorization);
-        const prepared = this.prepare(params, caller, originOf(raw.raw));
+        const prepared = this.prepare(params, caller, this.originOf(raw.raw));
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
       },
@@ -108,6 +114,9 @@ export class Streams {
         const authorization = connectionParams?.authorization ?? connectionParams?.Authorization;
         const caller = await this.shared.actors.identify(typeof authorization === 'string' ? authorization : undefined);
         callers.set(socket, caller);
+        // The socket's address was counted when it was opened.
+        if (socket.readyState === socket.OPEN && this.limits.stream(caller, {}, socket))
+          socket.close(TOO_MANY, 'Too many sockets and event streams are open');
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },
       onSubscribe: ({ extra: { socket, origin } }, _id, params) =>
@@ -134,8 +143,8 @@ export class Streams {
     const refusal = await new Promise<Refusal | null>((decide) => this.pressure.turn(decide));
     if (refusal) return refusal.errors;
     const actor = known.actor && (await this.shared.actors.current(known.actor));
-    const badToken = known.badToken || (known.actor !== null && actor === null);
-    return this.prepare(params, { actor, badToken }, origin);
+    const caller = { actor, badToken: known.badToken || (known.actor !== null && actor === null) };
+    return this.limits.take(caller, origin)?.errors ?? this.prepare(params, caller, origin);
   }
 
   /** Whether a request has turned out to be an event stream of a subscription. */

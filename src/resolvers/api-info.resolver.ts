@@ -1,6 +1,7 @@
 /** What this endpoint is: open to everyone, so that a client can tell whom it talks to before it signs in. */
 import { Field, Int, ObjectType, Query, Resolver } from 'type-graphql';
 import { Public } from '../auth/directives';
+import { FAILED_TRIES } from '../auth/sign-in-limit';
 import { EngineKind } from '../entities/enums';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../read/page';
 import type { Engines } from '../services/engines';
@@ -23,6 +24,38 @@ class ApiLimits {
 
   @Field(() => Int, { description: 'The largest request body, in bytes.' })
   maxBodyBytes: number;
+
+  @Field(() => Int, { nullable: true, description: 'Requests of one account in a minute; null: any number.' })
+  requestsPerMinutePerAccount: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Requests with one API token in a minute; null: any number.' })
+  requestsPerMinutePerToken: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Requests from one address (IPv6: from its /64) in a minute; null: any number.',
+  })
+  requestsPerMinutePerAddress: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Sockets and event streams of one account open at once; null: any number.',
+  })
+  openStreamsPerAccount: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Sockets and event streams from one address open at once; null: any number.',
+  })
+  openStreamsPerAddress: number | null;
+
+  @Field(() => Int, {
+    description: 'Failed tries at one account within ten minutes, after which no more are looked at.',
+  })
+  failedSignInsPerAccount: number;
+
+  @Field(() => Int, { description: 'The same from one address, at any accounts.' })
+  failedSignInsPerAddress: number;
 }
 
 @ObjectType({ description: 'The engine, as far as everyone may know.' })
@@ -57,17 +90,24 @@ class ApiInfo {
   administratorContact: string;
 }
 
+/** As in the configuration: 0 is any number. */
+interface Rates {
+  requestsPerMinute: { account: number; token: number; address: number };
+  openStreams: { account: number; address: number };
+}
+
 @Resolver()
 export class ApiInfoResolver {
   constructor(
     private readonly engines: Engines,
-    private readonly about: { version: string; supportContact: string; maxBodyBytes: number },
+    private readonly about: { version: string; supportContact: string; maxBodyBytes: number; rates: Rates },
   ) {}
 
   @Public()
   @Query(() => ApiInfo, { description: 'Version, engine, limits, and whom to ask.' })
   async apiInfo(): Promise<ApiInfo> {
     const engine = await this.engines.find();
+    const { rates } = this.about;
     return {
       version: this.about.version,
       engine: engine && {
@@ -81,6 +121,13 @@ export class ApiInfoResolver {
         maxNodeIds: MAX_NODE_IDS,
         maxSnapshotIds: MAX_SNAPSHOT_IDS,
         maxBodyBytes: this.about.maxBodyBytes,
+        requestsPerMinutePerAccount: rates.requestsPerMinute.account || null,
+        requestsPerMinutePerToken: rates.requestsPerMinute.token || null,
+        requestsPerMinutePerAddress: rates.requestsPerMinute.address || null,
+        openStreamsPerAccount: rates.openStreams.account || null,
+        openStreamsPerAddress: rates.openStreams.address || null,
+        failedSignInsPerAccount: FAILED_TRIES.perAccount,
+        failedSignInsPerAddress: FAILED_TRIES.perAddress,
       },
       administratorContact: this.about.supportContact,
     };

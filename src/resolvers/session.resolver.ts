@@ -2,6 +2,7 @@
 import { Arg, Ctx, Field, InputType, Mutation, ObjectType, Resolver } from 'type-graphql';
 import { Auth, Public } from '../auth/directives';
 import type { Sessions, SignedIn } from '../auth/sessions';
+import type { SignInLimit } from '../auth/sign-in-limit';
 import { Role } from '../entities/enums';
 import { User } from '../entities/user';
 import type { Context } from './context';
@@ -63,7 +64,10 @@ class ChangePasswordPayload extends Payload {
 
 @Resolver()
 export class SessionResolver {
-  constructor(private readonly sessions: Sessions) {}
+  constructor(
+    private readonly sessions: Sessions,
+    private readonly limit: SignInLimit,
+  ) {}
 
   @Public()
   @Mutation(() => SignInPayload, { description: 'Begins a session. INVALID_CREDENTIALS says no more than that.' })
@@ -71,7 +75,8 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => SignInInput, { description: 'Who.' }) { email, password }: SignInInput,
   ): Promise<SignInPayload> {
-    return answer(context, async () => begin(context, await this.sessions.signIn(email, password)));
+    const signIn = () => this.sessions.signIn(email, password);
+    return answer(context, async () => begin(context, await this.limit.signIn(email, context.origin, signIn)));
   }
 
   @Public()
@@ -80,7 +85,8 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => RefreshSessionInput, { description: 'The token.' }) { refreshToken }: RefreshSessionInput,
   ): Promise<SignInPayload> {
-    return answer(context, async () => begin(context, await this.sessions.refresh(refreshToken)));
+    const refresh = () => this.sessions.refresh(refreshToken);
+    return answer(context, async () => begin(context, await this.limit.refresh(context.origin, refresh)));
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
@@ -99,7 +105,9 @@ export class SessionResolver {
     @Arg('input', () => ChangePasswordInput, { description: 'The passwords.' }) input: ChangePasswordInput,
   ): Promise<ChangePasswordPayload> {
     return answer(context, async () => {
-      const viewer = await this.sessions.changePassword(context.actor, input.currentPassword, input.newPassword);
+      const viewer = await this.limit.changePassword(context.actor, () =>
+        this.sessions.changePassword(context.actor, input.currentPassword, input.newPassword),
+      );
       context.become({ ...context.actor, status: viewer.status });
       return { viewer };
     });
