@@ -64,9 +64,12 @@ export const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'packag
   version: string;
 };
 
-/** Standard output is for the program's own words. */
+/** Standard output is for the program's own words. What people typed stays out: some type a password where none belongs. */
 export function openLog({ logLevel }: Config): Logger {
-  return pino({ level: logLevel }, pino.destination({ dest: 2, sync: true }));
+  return pino(
+    { level: logLevel, redact: ['err.parameters', 'err.*.parameters'] },
+    pino.destination({ dest: 2, sync: true }),
+  );
 }
 
 type Step = (sayNoMs: number) => Promise<void> | void;

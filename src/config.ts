@@ -82,8 +82,8 @@ const list = z.string().transform((text) =>
 
 const proxies = z
   .string()
-  .transform((text) => (/^\d{1,2}$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())))
-  .refine((trust) => typeof trust === 'number' || areAddresses(trust), {
+  .transform((text) => (/^\d+$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())))
+  .refine((trust) => (typeof trust === 'number' ? trust < 100 : areAddresses(trust)), {
     message: 'must be a number of proxies, or addresses and networks like 10.0.0.0/8 with commas between them',
   });
 
@@ -232,8 +232,8 @@ function toJwt(env: Variables): Config['jwt'] {
 
 function areAddresses(list: string[]): boolean {
   try {
-    proxyAddr.compile(list);
-    return true;
+    proxyAddr.compile(list); // knows names of ranges too; but a number is an address to it
+    return !list.some((each) => /^\d+$/.test(each));
   } catch {
     return false;
   }

@@ -112,8 +112,8 @@ async function serveGraphql(
       // Before the libraries: what goes wrong here is no fault of the request, and theirs would be a 500.
       const caller = await shared.actors.identify(request.headers.authorization);
       const origin = originOf(request.raw);
-      const refusal =
-        limits.take(caller, origin) ?? (isStream(request) ? limits.stream(caller, origin, reply.raw) : null);
+      const staysOpen = isStream(request) && !reply.raw.destroyed;
+      const refusal = limits.take(caller, origin) ?? (staysOpen ? limits.stream(caller, origin, reply.raw) : null);
       if (refusal) return reply.status(refusal.status).headers(refusalHeaders(refusal, accept)).send(refusal.body);
       askers.set(request, { caller, origin });
       if (isStream(request)) {

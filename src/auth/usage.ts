@@ -76,21 +76,29 @@ export class Usage {
 
   private async exchange(db: DataSource): Promise<void> {
     this.turnTo(this.clock());
-    const [minute, counts] = [this.minute, this.current];
-    const news = [...counts].filter(([, { used, untold, limit }]) => untold > 0 && used >= limit * NOTICEABLE);
+    const news = [...this.news(this.minute - 1, this.previous), ...this.news(this.minute, this.current)];
     if (news.length === 0) return;
-    const told = new Map(news.map(([key, { untold }]) => [key, untold]));
-    const rows = await db.query<{ key: string; used: number }[]>(EXCHANGE, [
-      minute,
-      [...told.keys()],
-      [...told.values()],
+    const told = news.map(({ count }) => count.untold);
+    const totals = await db.query<{ minute: number; key: string; used: number }[]>(EXCHANGE, [
+      news.map(({ minute }) => minute),
+      news.map(({ key }) => key),
+      told,
     ]);
-    for (const { key, used } of rows) {
-      const count = counts.get(key);
-      if (!count) continue;
-      count.untold -= told.get(key) ?? 0;
-      count.used = used + count.untold;
-    }
+    news.forEach(({ count }, at) => (count.untold -= told[at] ?? 0));
+    for (const { minute, key, used } of totals) this.learn(minute, key, used);
+  }
+
+  private news(minute: number, counts: Map<string, Count>): { minute: number; key: string; count: Count }[] {
+    return [...counts]
+      .filter(([, { used, untold, limit }]) => untold > 0 && used >= limit * NOTICEABLE)
+      .map(([key, count]) => ({ minute, key, count }));
+  }
+
+  /** What all have used, but for what we did not tell yet. */
+  private learn(minute: number, key: string, used: number): void {
+    if (minute === this.minute - 1 && !this.previous.has(key)) this.previous.set(key, { used, untold: 0, limit: 0 });
+    const count = (minute === this.minute ? this.current : this.previous).get(key);
+    if (count && minute >= this.minute - 1) count.used = Math.max(count.used, used + count.untold);
   }
 
   /** Begins a new minute when it is time; gives the part of the present one that is over. */
@@ -105,9 +113,14 @@ export class Usage {
   }
 }
 
-/** In the order of the keys, so that two processes never wait for one another. */
+/** In the order of the keys, so that two processes never wait for one another. Of each, the minute before is told as well. */
 const EXCHANGE = `
-insert into request_counts (minute, key, used)
-select $1, key, used from unnest($2::text[], $3::int[]) as t (key, used) order by key
-on conflict (minute, key) do update set used = request_counts.used + excluded.used
-returning key, used`;
+with told as (
+  insert into request_counts (minute, key, used)
+  select minute, key, used from unnest($1::int[], $2::text[], $3::int[]) as t (minute, key, used) order by minute, key
+  on conflict (minute, key) do update set used = request_counts.used + excluded.used
+  returning minute, key, used
+)
+select minute, key, used from told
+union all
+select b.minute, b.key, b.used from request_counts b join told on b.minute = told.minute - 1 and b.key = told.key`;
