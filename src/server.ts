@@ -14,7 +14,7 @@ import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { OpenRequests } from './endpoint/open-requests';
 import { originReader, type OriginOf, type TrustProxy } from './endpoint/origin';
-import { Pressure } from './endpoint/pressure';
+import { Pressure, type Refusal } from './endpoint/pressure';
 import type { RateLimits } from './endpoint/rate-limits';
 import { refusalHeaders, refuseSocket, sheddingServer } from './endpoint/shed';
 import { Streams } from './endpoint/streams';
@@ -109,12 +109,17 @@ async function serveGraphql(
     handler: async function (request: FastifyRequest, reply: FastifyReply) {
       const accept = request.headers.accept ?? '';
       if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
+      const origin = originOf(request.raw);
+      const send = (refusal: Refusal) =>
+        reply.status(refusal.status).headers(refusalHeaders(refusal, accept)).send(refusal.body);
+      const tooMany =
+        limits.ofAddress(origin) ?? (isStream(request) ? limits.streamOfAddress(origin, reply.raw) : null);
+      if (tooMany) return send(tooMany);
       // Before the libraries: what goes wrong here is no fault of the request, and theirs would be a 500.
       const caller = await shared.actors.identify(request.headers.authorization);
-      const origin = originOf(request.raw);
       const staysOpen = isStream(request) && !reply.raw.destroyed;
-      const refusal = limits.take(caller, origin) ?? (staysOpen ? limits.stream(caller, origin, reply.raw) : null);
-      if (refusal) return reply.status(refusal.status).headers(refusalHeaders(refusal, accept)).send(refusal.body);
+      const refusal = limits.ofCaller(caller, origin) ?? (staysOpen ? limits.streamOfCaller(caller, reply.raw) : null);
+      if (refusal) return send(refusal);
       askers.set(request, { caller, origin });
       if (isStream(request)) {
         request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
@@ -169,7 +174,7 @@ function serveWebSocket(
       return;
     }
     const origin = originOf(request);
-    const refusal = limits.take(NOBODY, origin) ?? limits.stream(NOBODY, origin, socket);
+    const refusal = limits.ofAddress(origin) ?? limits.streamOfAddress(origin, socket);
     if (refusal) {
       refuseSocket(socket, refusal);
       return;

@@ -213,7 +213,7 @@ describe('refusing', () => {
   test('is one line in the log for each key and second, however many it meets', () => {
     const lines: object[] = [];
     const limits = new RateLimits(settings, new Usage(), (_level, what) => lines.push(what));
-    const told = Array.from({ length: 1000 }, () => limits.take(somebody, home)?.errors[0]?.extensions);
+    const told = Array.from({ length: 1000 }, () => limits.ofCaller(somebody, home)?.errors[0]?.extensions);
     expect(told.filter(Boolean)).toHaveLength(997);
     expect(lines.length).toBeLessThanOrEqual(2); // a second may have ended meanwhile
     expect(lines[0]).toMatchObject({ ...told[3], kind: 'account', who: 'u' });
@@ -223,16 +223,16 @@ describe('refusing', () => {
     const limits = new RateLimits(settings, new Usage(), () => undefined);
     const credential = { kind: 'API_TOKEN', id: 't', instanceIds: null };
     const token = { ...somebody, actor: { ...somebody.actor, credential } } as Caller;
-    expect([1, 2, 3].map(() => limits.take(token, home) === null)).toEqual([true, true, false]);
-    expect(limits.take(somebody, home)).toBeNull();
-    expect(Array.from({ length: 1000 }, () => limits.take(NOBODY, home)).every((each) => each === null)).toBe(true);
+    expect([1, 2, 3].map(() => limits.ofCaller(token, home) === null)).toEqual([true, true, false]);
+    expect(limits.ofCaller(somebody, home)).toBeNull();
+    expect(Array.from({ length: 1000 }, () => limits.ofAddress(home)).every((each) => each === null)).toBe(true);
   });
 
   test('tokens that are no good are bounded by address, without an account to count them against', () => {
     const limits = new RateLimits(settings, new Usage(), () => undefined);
     const bad = { actor: null, badToken: true };
-    const told = Array.from({ length: BAD_TOKENS_PER_MINUTE + 1 }, () => limits.take(bad, home) === null);
+    const told = Array.from({ length: BAD_TOKENS_PER_MINUTE + 1 }, () => limits.ofCaller(bad, home) === null);
     expect(told.indexOf(false)).toBe(BAD_TOKENS_PER_MINUTE);
-    expect(limits.take(NOBODY, home)).toBeNull();
+    expect(limits.ofCaller(NOBODY, home)).toBeNull();
   });
 });

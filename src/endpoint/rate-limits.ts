@@ -19,7 +19,7 @@ export interface RateSettings {
 }
 
 type Kind = keyof typeof WHOSE;
-/** A response or a socket. */
+/** A response or a socket; one that is closed already would be counted for ever. */
 interface Closes {
   once: (event: 'close', work: () => void) => unknown;
 }
@@ -41,43 +41,52 @@ export class RateLimits {
     private readonly report: Report,
   ) {}
 
-  /** Counts a request, or says why it is refused. Whatever is refused counts against nobody. */
-  take({ actor, badToken }: Caller, { address }: Origin): Refusal | null {
-    const { account, token, address: ofAddress } = this.settings.requestsPerMinute;
-    const network = networkOf(address);
-    const bounds: Bound[] = [{ kind: 'address', who: network, limit: ofAddress }];
-    if (badToken) bounds.push({ kind: 'bad tokens', who: network, limit: BAD_TOKENS_PER_MINUTE });
-    if (actor?.credential.kind === 'API_TOKEN') bounds.push({ kind: 'token', who: actor.credential.id, limit: token });
-    else if (actor) bounds.push({ kind: 'account', who: actor.userId, limit: account });
-    const kept = bounds.filter(({ limit }) => limit > 0);
-    for (const bound of kept) {
-      const wait = this.usage.wait(keyOf(bound), bound.limit);
-      if (wait !== null) return this.refuse(bound, wait);
-    }
-    for (const bound of kept) this.usage.add(keyOf(bound), bound.limit);
-    return null;
+  /** Counts a request before anybody knows whose it is, or says why it is refused. */
+  ofAddress({ address }: Origin): Refusal | null {
+    return this.take({ kind: 'address', who: networkOf(address), limit: this.settings.requestsPerMinute.address });
   }
 
-  /** Counts what stays open, a socket or an event stream, until it is closed; or says why it is refused. */
-  stream({ actor }: Caller, { address }: Origin | { address?: undefined }, until: Closes): Refusal | null {
-    const { account, address: ofAddress } = this.settings.openStreams;
-    const bounds: Bound[] = [];
-    if (address !== undefined) bounds.push({ kind: 'address streams', who: networkOf(address), limit: ofAddress });
-    if (actor) bounds.push({ kind: 'account streams', who: actor.userId, limit: account });
-    const full = bounds.find((bound) => bound.limit > 0 && this.opened(bound) >= bound.limit);
-    if (full) return this.refuse(full, STREAM_RETRY_SECONDS);
-    for (const bound of bounds) this.open.set(keyOf(bound), this.opened(bound) + 1);
-    until.once('close', () => {
-      for (const bound of bounds) {
-        if (this.opened(bound) > 1) this.open.set(keyOf(bound), this.opened(bound) - 1);
-        else this.open.delete(keyOf(bound));
-      }
+  /** Counts a request when it is known whose it is, or says why it is refused. */
+  ofCaller({ actor, badToken }: Caller, { address }: Origin): Refusal | null {
+    if (badToken) return this.take({ kind: 'bad tokens', who: networkOf(address), limit: BAD_TOKENS_PER_MINUTE });
+    if (!actor) return null;
+    const { account, token } = this.settings.requestsPerMinute;
+    const { kind, id } = actor.credential;
+    return kind === 'API_TOKEN'
+      ? this.take({ kind: 'token', who: id, limit: token })
+      : this.take({ kind: 'account', who: actor.userId, limit: account });
+  }
+
+  private take(bound: Bound): Refusal | null {
+    const wait = bound.limit > 0 ? this.usage.take(keyOf(bound), bound.limit) : null;
+    return wait === null ? null : this.refuse(bound, wait);
+  }
+
+  /** Counts a socket or an event stream from this address until it is closed, or says why it is refused. */
+  streamOfAddress({ address }: Origin, stream: Closes): Refusal | null {
+    return this.hold(
+      { kind: 'address streams', who: networkOf(address), limit: this.settings.openStreams.address },
+      stream,
+    );
+  }
+
+  /** The same when it is known whose it is. */
+  streamOfCaller({ actor }: Caller, stream: Closes): Refusal | null {
+    if (!actor) return null;
+    return this.hold({ kind: 'account streams', who: actor.userId, limit: this.settings.openStreams.account }, stream);
+  }
+
+  private hold(bound: Bound, stream: Closes): Refusal | null {
+    const key = keyOf(bound);
+    const opened = this.open.get(key) ?? 0;
+    if (bound.limit > 0 && opened >= bound.limit) return this.refuse(bound, STREAM_RETRY_SECONDS);
+    this.open.set(key, opened + 1);
+    stream.once('close', () => {
+      const left = (this.open.get(key) ?? 1) - 1;
+      if (left > 0) this.open.set(key, left);
+      else this.open.delete(key);
     });
     return null;
-  }
-
-  private opened(bound: Bound): number {
-    return this.open.get(keyOf(bound)) ?? 0;
   }
 
   private refuse(bound: Bound, retryAfterSeconds: number): Refusal {

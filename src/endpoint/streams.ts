@@ -114,8 +114,7 @@ export class Streams {
         const authorization = connectionParams?.authorization ?? connectionParams?.Authorization;
         const caller = await this.shared.actors.identify(typeof authorization === 'string' ? authorization : undefined);
         callers.set(socket, caller);
-        // The socket's address was counted when it was opened.
-        if (socket.readyState === socket.OPEN && this.limits.stream(caller, {}, socket))
+        if (socket.readyState === socket.OPEN && this.limits.streamOfCaller(caller, socket))
           socket.close(TOO_MANY, 'Too many sockets and event streams are open');
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },
@@ -141,10 +140,11 @@ export class Streams {
     known: Caller = NOBODY,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const refusal = await new Promise<Refusal | null>((decide) => this.pressure.turn(decide));
-    if (refusal) return refusal.errors;
+    const tooMany = refusal ?? this.limits.ofAddress(origin);
+    if (tooMany) return tooMany.errors;
     const actor = known.actor && (await this.shared.actors.current(known.actor));
     const caller = { actor, badToken: known.badToken || (known.actor !== null && actor === null) };
-    return this.limits.take(caller, origin)?.errors ?? this.prepare(params, caller, origin);
+    return this.limits.ofCaller(caller, origin)?.errors ?? this.prepare(params, caller, origin);
   }
 
   /** Whether a request has turned out to be an event stream of a subscription. */
