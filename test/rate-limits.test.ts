@@ -145,7 +145,7 @@ test('sockets are bounded by address before anything is said on them', async () 
 });
 
 test('every limit is published', async () => {
-  const fields = 'requestsPerMinutePerAccount requestsPerMinutePerToken requestsPerMinutePerAddress openStreamsPerAccount openStreamsPerAddress failedSignInsPerAccount failedSignInsPerAddress'; // prettier-ignore
+  const fields = 'requestsPerMinutePerAccount requestsPerMinutePerToken requestsPerMinutePerAddress openStreamsPerAccount openStreamsPerAddress failedSignInsPerAccount failedSignInsPerAddress badTokensPerMinutePerAddress'; // prettier-ignore
   const { data } = await app.anonymous.send(`{ apiInfo { limits { ${fields} } } }`, {}, somewhere());
   expect(data.apiInfo.limits).toEqual({
     requestsPerMinutePerAccount: LIMIT,
@@ -155,6 +155,7 @@ test('every limit is published', async () => {
     openStreamsPerAddress: 4,
     failedSignInsPerAccount: 10,
     failedSignInsPerAddress: 30,
+    badTokensPerMinutePerAddress: BAD_TOKENS_PER_MINUTE,
   });
 });
 

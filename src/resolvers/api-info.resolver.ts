@@ -1,7 +1,7 @@
 /** What this endpoint is: open to everyone, so that a client can tell whom it talks to before it signs in. */
 import { Field, Int, ObjectType, Query, Resolver } from 'type-graphql';
 import { Public } from '../auth/directives';
-import { FAILED_TRIES } from '../auth/sign-in-limit';
+import { BAD_TOKENS_PER_MINUTE, FAILED_TRIES } from '../auth/sign-in-limit';
 import { EngineKind } from '../entities/enums';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../read/page';
 import type { Engines } from '../services/engines';
@@ -56,6 +56,11 @@ class ApiLimits {
 
   @Field(() => Int, { description: 'The same from one address, at any accounts.' })
   failedSignInsPerAddress: number;
+
+  @Field(() => Int, {
+    description: 'Requests with access or refresh tokens that are no good, from one address in a minute.',
+  })
+  badTokensPerMinutePerAddress: number;
 }
 
 @ObjectType({ description: 'The engine, as far as everyone may know.' })
@@ -128,6 +133,7 @@ export class ApiInfoResolver {
         openStreamsPerAddress: rates.openStreams.address || null,
         failedSignInsPerAccount: FAILED_TRIES.perAccount,
         failedSignInsPerAddress: FAILED_TRIES.perAddress,
+        badTokensPerMinutePerAddress: BAD_TOKENS_PER_MINUTE,
       },
       administratorContact: this.about.supportContact,
     };
