@@ -9,13 +9,16 @@ import { auditKeysOf, startAudit } from './auditing';
 import { Actors } from './auth/actor';
 import { ApiTokenHolders } from './auth/api-tokens';
 import { Authorizer } from './auth/authorize';
+import { SignInLimit } from './auth/sign-in-limit';
 import { Tokens } from './auth/tokens';
+import { Usage } from './auth/usage';
 import type { Config } from './config';
 import { createDataSource } from './db/data-source';
 import { Events } from './db/events';
 import { migrate, waitForSchema } from './db/migrate';
 import { correlationId } from './endpoint/correlation';
 import type { DemoAccount } from './endpoint/graphiql';
+import { RateLimits } from './endpoint/rate-limits';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
 import { ApiInfoResolver } from './resolvers/api-info.resolver';
@@ -74,9 +77,12 @@ export const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'packag
   version: string;
 };
 
-/** Standard output is for the program's own words. */
+/** Standard output is for the program's own words. What people typed stays out: some type a password where none belongs. */
 export function openLog({ logLevel }: Config): Logger {
-  return pino({ level: logLevel }, pino.destination({ dest: 2, sync: true }));
+  return pino(
+    { level: logLevel, redact: ['err.parameters', 'err.*.parameters'] },
+    pino.destination({ dest: 2, sync: true }),
+  );
 }
 
 type Step = (sayNoMs: number) => Promise<void> | void;
@@ -185,12 +191,16 @@ async function serve(
     supportContact: config.supportContact,
     maxBodyBytes: MAX_BODY_BYTES,
     externalIssuer: config.oidc?.issuer ?? null,
+    rates: config,
   };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
     [AuditResolver, new AuditResolver(() => verifyAudit(db, auditKeys))],
     [OperationResolver, new OperationResolver(new Operations(db, audit))],
-    [SessionResolver, new SessionResolver(new Sessions(db, tokens, audit), new OwnAccount(db, audit))],
+    [
+      SessionResolver,
+      new SessionResolver(new Sessions(db, tokens, audit), new OwnAccount(db, audit), new SignInLimit(db)),
+    ],
     [ApiTokenResolver, new ApiTokenResolver(new ApiTokens(db, audit))],
     [SnapshotResolver, new SnapshotResolver(snapshots, deletion)],
     [UserResolver, new UserResolver(users)],
@@ -208,12 +218,17 @@ async function serve(
   external?.start();
   const actors: Actors = new Actors(db, tokens, external ? [holders, external] : [holders]);
   const shared = { db, audit, events, authorizer, report, actors };
+  const usage = new Usage();
+  usage.share(db);
+  onStop(() => usage.stop());
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
   const server = await startServer(schema, shared, {
     host: config.host,
     port: config.port,
     demoAccounts: onLoopback ? accounts : [],
     report,
+    trustProxy: config.trustProxy,
+    limits: new RateLimits(config, usage, report),
   });
   onStop(server.stop);
   return server.url;

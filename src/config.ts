@@ -3,6 +3,7 @@ import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+import proxyAddr from '@fastify/proxy-addr';
 import { z } from 'zod';
 
 export type ProcessRole = 'all' | 'api' | 'worker' | 'migrate';
@@ -50,6 +51,12 @@ export interface Config {
     roleClaim: string;
     roles: ReadonlyMap<string, RoleName> | null;
   } | null;
+  /** How many proxies before us, or which addresses, are believed about the client's address. */
+  trustProxy: number | string[];
+  /** Requests a minute; 0: any number. */
+  requestsPerMinute: { account: number; token: number; address: number };
+  /** Sockets and event streams open at once in one process; 0: any number. */
+  openStreams: { account: number; address: number };
   supportContact: string;
   /** Demo accounts are made and their passwords shown. */
   demo: boolean;
@@ -89,6 +96,13 @@ const list = z.string().transform((text) =>
 );
 
 const LONG_ENOUGH = 'must have at least 32 characters';
+const proxies = z
+  .string()
+  .transform((text) => (/^\d+$/.test(text) ? Number(text) : text.split(',').map((part) => part.trim())))
+  .refine((trust) => (typeof trust === 'number' ? trust < 100 : areAddresses(trust)), {
+    message: 'must be a number of proxies, or addresses and networks like 10.0.0.0/8 with commas between them',
+  });
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
 const PROVIDER_URL = 'must be a https:// URL (http:// on loopback only) without query, fragment and password';
@@ -136,6 +150,12 @@ const variables = z.object({
   OIDC_ROLE_MAP: list
     .pipe(z.array(z.string().regex(ROLE_PAIR, { message: ROLE_PAIRS })).min(1, { message: ROLE_PAIRS }))
     .optional(),
+  TRUST_PROXY: proxies.default(0),
+  RATE_LIMIT_PER_MINUTE_ACCOUNT: whole(0, 100_000_000).default(300_000),
+  RATE_LIMIT_PER_MINUTE_TOKEN: whole(0, 100_000_000).default(300_000),
+  RATE_LIMIT_PER_MINUTE_ADDRESS: whole(0, 100_000_000).default(600_000),
+  OPEN_STREAMS_PER_ACCOUNT: whole(0, 1_000_000).default(1000),
+  OPEN_STREAMS_PER_ADDRESS: whole(0, 1_000_000).default(5000),
   SUPPORT_CONTACT: z.string().default('Ask your administrator'),
   LOG_LEVEL: z.enum(LOG_LEVELS, { message: `must be one of ${LOG_LEVELS.join(', ')}` }).default('info'),
   XDG_DATA_HOME: z.string().optional(),
@@ -221,6 +241,13 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     jwtIssuer: env.JWT_ISSUER,
     jwtAudience: env.JWT_AUDIENCE,
     oidc: toOidc(env),
+    trustProxy: env.TRUST_PROXY,
+    requestsPerMinute: {
+      account: env.RATE_LIMIT_PER_MINUTE_ACCOUNT,
+      token: env.RATE_LIMIT_PER_MINUTE_TOKEN,
+      address: env.RATE_LIMIT_PER_MINUTE_ADDRESS,
+    },
+    openStreams: { account: env.OPEN_STREAMS_PER_ACCOUNT, address: env.OPEN_STREAMS_PER_ADDRESS },
     supportContact: env.SUPPORT_CONTACT,
     demo: env.KEYFRAME_DEMO ? env.KEYFRAME_DEMO === '1' : !env.DATABASE_URL && !usesIncus,
     logLevel: env.LOG_LEVEL,
@@ -280,6 +307,15 @@ function isProviderUrl(text: string): boolean {
   const { protocol, hostname, search, hash, username, password } = new URL(text);
   const onLoopback = ['127.0.0.1', '[::1]', 'localhost'].includes(hostname);
   return (protocol === 'https:' || (protocol === 'http:' && onLoopback)) && !(search || hash || username || password);
+}
+
+function areAddresses(list: string[]): boolean {
+  try {
+    proxyAddr.compile(list); // knows names of ranges too; but a number is an address to it
+    return !list.some((each) => /^\d+$/.test(each));
+  } catch {
+    return false;
+  }
 }
 
 /** Null when the file is none that tokens can be signed or verified with. */

@@ -6,7 +6,7 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { NOBODY, type Caller } from './auth/actor';
+import { NOBODY, type Caller, type Origin } from './auth/actor';
 import { isDatabaseAway } from './db/away';
 import { createApollo } from './endpoint/apollo';
 import { correlate, correlationId } from './endpoint/correlation';
@@ -14,9 +14,10 @@ import { toFormatted, type Report } from './endpoint/errors';
 import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { OpenRequests } from './endpoint/open-requests';
-import { originOf } from './endpoint/origin';
-import { Pressure } from './endpoint/pressure';
-import { refuseSocket, sheddingServer } from './endpoint/shed';
+import { originReader, type OriginOf, type TrustProxy } from './endpoint/origin';
+import { Pressure, type Refusal } from './endpoint/pressure';
+import type { RateLimits } from './endpoint/rate-limits';
+import { refusalHeaders, refuseSocket, sheddingServer } from './endpoint/shed';
 import { judgeStreamRequest } from './endpoint/stream-request';
 import { Streams } from './endpoint/streams';
 import { RequestError } from './errors';
@@ -32,6 +33,8 @@ export interface ServerOptions {
   port: number;
   demoAccounts: DemoAccount[];
   report: Report;
+  trustProxy: TrustProxy;
+  limits: RateLimits;
 }
 
 export interface RunningServer {
@@ -54,13 +57,14 @@ export async function startServer(
     logger: false,
     routerOptions: { ignoreTrailingSlash: true },
   });
-  const streams = new Streams(schema, shared, options.report, pressure);
+  const originOf = originReader(options.trustProxy);
+  const streams = new Streams(schema, shared, options.report, pressure, originOf, options.limits);
   const open = new OpenRequests(server, streams, pressure);
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
   server.setErrorHandler(graphqlShaped(options.report));
   await server.register(helmet, { contentSecurityPolicy: false });
-  const sockets = serveWebSocket(server, streams, pressure);
-  const closeEndpoint = await serveGraphql(server, schema, shared, streams, options.report);
+  const sockets = serveWebSocket(server, streams, pressure, originOf, options.limits);
+  const closeEndpoint = await serveGraphql(server, schema, shared, streams, originOf, options);
   await serveGraphiql(server, options.demoAccounts);
   const drain = serveHealth(server, shared.db, pressure);
   await server.listen({ host: options.host, port: options.port });
@@ -89,13 +93,16 @@ async function serveGraphql(
   schema: GraphQLSchema,
   shared: Surroundings,
   streams: Streams,
-  report: Report,
+  originOf: OriginOf,
+  { report, limits }: ServerOptions,
 ): Promise<() => Promise<void>> {
   const apollo = createApollo(schema, shared, report);
   await apollo.start();
-  const callers = new WeakMap<FastifyRequest, Caller>();
-  const context = (request: FastifyRequest) =>
-    Promise.resolve(new Context(shared, callers.get(request) ?? NOBODY, correlationId(), originOf(request.raw)));
+  const askers = new WeakMap<FastifyRequest, { caller: Caller; origin: Origin }>();
+  const context = (request: FastifyRequest) => {
+    const { caller, origin } = askers.get(request) ?? { caller: NOBODY, origin: originOf(request.raw) };
+    return Promise.resolve(new Context(shared, caller, correlationId(), origin));
+  };
   const overHttp = fastifyApolloHandler(apollo, { context });
   const overSse = streams.sse();
   server.route({
@@ -104,8 +111,18 @@ async function serveGraphql(
     handler: async function (request: FastifyRequest, reply: FastifyReply) {
       const accept = request.headers.accept ?? '';
       if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
+      const origin = originOf(request.raw);
+      const send = (refusal: Refusal) =>
+        reply.status(refusal.status).headers(refusalHeaders(refusal, accept)).send(refusal.body);
+      const tooMany =
+        limits.ofAddress(origin) ?? (isStream(request) ? limits.streamOfAddress(origin, reply.raw) : null);
+      if (tooMany) return send(tooMany);
       // Before the libraries: what goes wrong here is no fault of the request, and theirs would be a 500.
-      callers.set(request, await shared.actors.identify(request.headers.authorization, originOf(request.raw)));
+      const caller = await shared.actors.identify(request.headers.authorization, origin);
+      const staysOpen = isStream(request) && !reply.raw.destroyed;
+      const refusal = limits.ofCaller(caller, origin) ?? (staysOpen ? limits.streamOfCaller(caller, reply.raw) : null);
+      if (refusal) return send(refusal);
+      askers.set(request, { caller, origin });
       if (isStream(request)) {
         judgeStreamRequest(request);
         request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
@@ -117,14 +134,20 @@ async function serveGraphql(
   return () => apollo.stop();
 }
 
-function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pressure): WebSocketServer {
+function serveWebSocket(
+  server: FastifyInstance,
+  streams: Streams,
+  pressure: Pressure,
+  originOf: OriginOf,
+  limits: RateLimits,
+): WebSocketServer {
   const protocol = streams.webSocket();
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_BODY_BYTES,
     handleProtocols: (offered) => (offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false),
   });
-  const opened = (webSocket: WebSocket, request: IncomingMessage) => {
+  const opened = (origin: Origin) => (webSocket: WebSocket) => {
     const closed = protocol.opened(
       {
         protocol: webSocket.protocol,
@@ -142,7 +165,7 @@ function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pre
           });
         },
       },
-      { socket: webSocket, origin: originOf(request) },
+      { socket: webSocket, origin },
     );
     webSocket.on('error', () => webSocket.terminate());
     webSocket.once('close', (code, reason) => void closed(code, String(reason)));
@@ -153,9 +176,15 @@ function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pre
       socket.end('HTTP/1.1 404 Not Found\r\n\r\n');
       return;
     }
+    const origin = originOf(request);
+    const refusal = limits.ofAddress(origin) ?? limits.streamOfAddress(origin, socket);
+    if (refusal) {
+      refuseSocket(socket, refusal);
+      return;
+    }
     pressure.turn((refusal) => {
-      if (refusal) refuseSocket(socket);
-      else sockets.handleUpgrade(request, socket, head, opened);
+      if (refusal) refuseSocket(socket, refusal);
+      else sockets.handleUpgrade(request, socket, head, opened(origin));
     });
   });
   return sockets;

@@ -59,11 +59,10 @@ describe('signing in', () => {
       locked,
       removed,
     ];
-    let asked: string[] | undefined;
+    const asked = new Set<string>();
     for (const { email, password } of attempts) {
       const { result, statements } = await statementsOf(app, () => app.anonymous.send(SIGN_IN, { email, password }));
-      asked ??= statements;
-      expect(statements).toEqual(asked);
+      expect(asked.add(statements.join(';')).size).toBe(1); // the same of all
       expect(told(result)).toEqual({ status: 200, data: { signIn: {
         accessToken: null, refreshToken: null, expiresAt: null, viewer: null,
         userErrors: [{ code: 'INVALID_CREDENTIALS', message: 'The e-mail address or the password is wrong.', field: null }],

@@ -4,7 +4,7 @@ import { ApolloServerPluginCacheControlDisabled } from '@apollo/server/plugin/di
 import { GraphQLError, OperationTypeNode, type GraphQLSchema, type OperationDefinitionNode } from 'graphql';
 import type { Context, Surroundings } from '../resolvers/context';
 import { recordForbidden } from '../resolvers/refusals';
-import { statusOf, toFormatted, type Report } from './errors';
+import { retryAfter, statusOf, toFormatted, type Report } from './errors';
 
 export function createApollo(schema: GraphQLSchema, shared: Surroundings, report: Report): ApolloServer<Context> {
   return new ApolloServer<Context>({
@@ -42,6 +42,8 @@ function accessAndStatus(shared: Surroundings, report: Report): ApolloServerPlug
       if (response.body.kind === 'single' && response.body.singleResult.errors) {
         const modern = request.http?.headers.get('accept')?.includes('application/graphql-response+json') ?? false;
         response.http.status = keepsOwnStatus(response.http.status) ?? statusOf(response.body.singleResult, modern);
+        const seconds = retryAfter(response.body.singleResult);
+        if (seconds) response.http.headers.set('retry-after', seconds);
       }
       return Promise.resolve();
     },

@@ -17,6 +17,7 @@ const PASSED_ON = new Set([
   'PERSISTED_QUERY_NOT_ALLOWED',
   'UNAUTHENTICATED',
   'FORBIDDEN',
+  'RATE_LIMITED',
   'SERVICE_UNAVAILABLE',
   'INTERNAL_SERVER_ERROR',
 ]);
@@ -86,9 +87,16 @@ export function statusOf({ errors = [], data }: FormattedExecutionResult, graphq
   return graphqlResponseJson || ALWAYS.has(code) ? status : 200;
 }
 
+/** Seconds after which whoever was refused may try again, for the header of that name. */
+export function retryAfter({ errors = [] }: FormattedExecutionResult): string | undefined {
+  const seconds = errors.map(({ extensions }) => Number(extensions?.retryAfterSeconds ?? 0));
+  return seconds.some((n) => n > 0) ? String(Math.max(...seconds)) : undefined;
+}
+
 const STATUSES = new Map([
   ['SERVICE_UNAVAILABLE', 503],
   ['INTERNAL_SERVER_ERROR', 500],
+  ['RATE_LIMITED', 429],
   ['UNAUTHENTICATED', 401],
   ['FORBIDDEN', 403],
   ['BAD_REQUEST', 400],
@@ -96,4 +104,4 @@ const STATUSES = new Map([
   ['GRAPHQL_VALIDATION_FAILED', 400],
   ['OPERATION_RESOLUTION_FAILURE', 400],
 ]);
-const ALWAYS = new Set(['SERVICE_UNAVAILABLE', 'UNAUTHENTICATED', 'BAD_REQUEST']);
+const ALWAYS = new Set(['SERVICE_UNAVAILABLE', 'RATE_LIMITED', 'UNAUTHENTICATED', 'BAD_REQUEST']);

@@ -25,10 +25,19 @@ const PERIOD_MS = 1000;
 /** Is said as it is: it has its id, and is a line in the log with all others of its second. */
 export class Overload extends GraphQLError {}
 
+const RETRY_AFTER_SECONDS = 1;
+
 /** The answer that refused requests of the same second share, and the id under which the log says how many they were. */
 export interface Refusal {
+  status: 429 | 503;
+  retryAfterSeconds: number;
   body: string;
   errors: readonly Overload[];
+}
+
+/** What is answered to all who are refused for the same reason. */
+export function refusalBy(status: 429 | 503, retryAfterSeconds: number, errors: readonly Overload[]): Refusal {
+  return { status, retryAfterSeconds, errors, body: JSON.stringify({ errors }) };
 }
 
 type Decide = (refusal: Refusal | null) => void;
@@ -148,7 +157,7 @@ export class Pressure {
     const id = uuidv7();
     const extensions = { code: 'SERVICE_UNAVAILABLE', correlationId: id };
     const errors = [new Overload(MASKED.SERVICE_UNAVAILABLE, { extensions })];
-    return { id, since: now, refusedBefore: this.refused, errors, body: JSON.stringify({ errors }) };
+    return { id, since: now, refusedBefore: this.refused, ...refusalBy(503, RETRY_AFTER_SECONDS, errors) };
   }
 
   private endPeriod(): void {

@@ -1,10 +1,8 @@
 /** Where overload is refused: HTTP requests before anything of them is looked at, and sockets before they are opened. */
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer, STATUS_CODES, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Pressure, Refusal } from './pressure';
 
-/** Seconds after which a refused client may try again. */
-const RETRY_AFTER = '1';
 /** Longer than the minute for which balancers keep a connection: whoever ends it must be the one who would use it. */
 const KEEP_ALIVE_MS = 72_000;
 const GRAPHQL = /^\/graphql\/?(\?|$)/;
@@ -28,19 +26,23 @@ export function sheddingServer(handler: RequestListener, pressure: Pressure): Se
   });
 }
 
-function refuse(response: ServerResponse, { body }: Refusal, accept = ''): void {
+function refuse(response: ServerResponse, refusal: Refusal, accept?: string): void {
+  response.writeHead(refusal.status, refusalHeaders(refusal, accept)).end(refusal.body);
+}
+
+/** What goes with the body of a refusal. */
+export function refusalHeaders({ body, retryAfterSeconds }: Refusal, accept = ''): Record<string, string> {
   const modern = accept.includes('application/graphql-response+json');
-  response
-    .writeHead(503, {
-      'content-type': `application/${modern ? 'graphql-response+' : ''}json; charset=utf-8`,
-      'content-length': body.length,
-      'cache-control': 'no-store',
-      'retry-after': RETRY_AFTER,
-    })
-    .end(body);
+  return {
+    'content-type': `application/${modern ? 'graphql-response+' : ''}json; charset=utf-8`,
+    'content-length': String(Buffer.byteLength(body)),
+    'cache-control': 'no-store',
+    'retry-after': String(retryAfterSeconds),
+  };
 }
 
 /** Answers a wish for a socket that is refused. */
-export function refuseSocket(socket: Duplex): void {
-  socket.end(`HTTP/1.1 503 Service Unavailable\r\nRetry-After: ${RETRY_AFTER}\r\nContent-Length: 0\r\n\r\n`);
+export function refuseSocket(socket: Duplex, { status, retryAfterSeconds }: Refusal): void {
+  const first = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`;
+  socket.end(`${first}\r\nRetry-After: ${retryAfterSeconds}\r\nContent-Length: 0\r\n\r\n`);
 }

@@ -22,8 +22,12 @@ import { Context, type Surroundings } from '../resolvers/context';
 import { recordForbidden } from '../resolvers/refusals';
 import { correlate, correlationId } from './correlation';
 import { toFormatted, type Report } from './errors';
-import { originOf } from './origin';
+import type { OriginOf } from './origin';
 import { Overload, type Pressure, type Refusal } from './pressure';
+import type { RateLimits } from './rate-limits';
+
+/** A code at which clients do not connect again by themselves. */
+const TOO_MANY = CloseCode.TooManyInitialisationRequests;
 
 interface Params {
   query: string;
@@ -47,6 +51,8 @@ export class Streams {
     private readonly shared: Surroundings,
     private readonly report: Report,
     private readonly pressure: Pressure,
+    private readonly originOf: OriginOf,
+    private readonly limits: RateLimits,
   ) {}
 
   /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
@@ -88,7 +94,7 @@ export class Streams {
       execute: (args) => execute(args),
       subscribe: (args) => subscribe(args),
       onSubscribe: async ({ raw }, params) => {
-        const origin = originOf(raw.raw);
+        const origin = this.originOf(raw.raw);
         const caller = await this.shared.actors.identify(raw.headers.authorization, origin);
         const prepared = await this.prepare(params, caller, origin);
         // The library types contexts more narrowly than it uses them.
@@ -118,6 +124,8 @@ export class Streams {
           origin,
         );
         callers.set(socket, caller);
+        if (socket.readyState === socket.OPEN && this.limits.streamOfCaller(caller, socket))
+          socket.close(TOO_MANY, 'Too many sockets and event streams are open');
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },
       onSubscribe: ({ extra: { socket, origin } }, _id, params) =>
@@ -142,10 +150,11 @@ export class Streams {
     known: Caller = NOBODY,
   ): Promise<ExecutionArgs | readonly GraphQLError[]> {
     const refusal = await new Promise<Refusal | null>((decide) => this.pressure.turn(decide));
-    if (refusal) return refusal.errors;
+    const tooMany = refusal ?? this.limits.ofAddress(origin);
+    if (tooMany) return tooMany.errors;
     const actor = known.actor && (await this.shared.actors.current(known.actor));
-    const badToken = known.badToken || (known.actor !== null && actor === null);
-    return this.prepare(params, { actor, badToken }, origin);
+    const caller = { actor, badToken: known.badToken || (known.actor !== null && actor === null) };
+    return this.limits.ofCaller(caller, origin)?.errors ?? this.prepare(params, caller, origin);
   }
 
   /** Whether a request has turned out to be an event stream of a subscription. */

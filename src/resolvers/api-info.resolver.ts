@@ -1,6 +1,7 @@
 /** What this endpoint is: open to everyone, so that a client can tell whom it talks to before it signs in. */
 import { Field, Int, ObjectType, Query, Resolver } from 'type-graphql';
 import { Public } from '../auth/directives';
+import { BAD_TOKENS_PER_MINUTE, FAILED_TRIES } from '../auth/sign-in-limit';
 import { EngineKind } from '../entities/enums';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../read/page';
 import type { Engines } from '../services/engines';
@@ -23,6 +24,43 @@ class ApiLimits {
 
   @Field(() => Int, { description: 'The largest request body, in bytes.' })
   maxBodyBytes: number;
+
+  @Field(() => Int, { nullable: true, description: 'Requests of one account in a minute; null: any number.' })
+  requestsPerMinutePerAccount: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Requests with one API token in a minute; null: any number.' })
+  requestsPerMinutePerToken: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Requests from one address (IPv6: from its /64) in a minute; null: any number.',
+  })
+  requestsPerMinutePerAddress: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Sockets and event streams of one account open at once; null: any number.',
+  })
+  openStreamsPerAccount: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Sockets and event streams from one address open at once; null: any number.',
+  })
+  openStreamsPerAddress: number | null;
+
+  @Field(() => Int, {
+    description: 'Failed tries at one account within ten minutes, after which no more are looked at.',
+  })
+  failedSignInsPerAccount: number;
+
+  @Field(() => Int, { description: 'The same from one address, at any accounts.' })
+  failedSignInsPerAddress: number;
+
+  @Field(() => Int, {
+    description: 'Requests with access or refresh tokens that are no good, from one address in a minute.',
+  })
+  badTokensPerMinutePerAddress: number;
 }
 
 @ObjectType({ description: 'The engine, as far as everyone may know.' })
@@ -72,6 +110,12 @@ class ApiInfo {
   administratorContact: string;
 }
 
+/** As in the configuration: 0 is any number. */
+interface Rates {
+  requestsPerMinute: { account: number; token: number; address: number };
+  openStreams: { account: number; address: number };
+}
+
 @Resolver()
 export class ApiInfoResolver {
   constructor(
@@ -81,6 +125,7 @@ export class ApiInfoResolver {
       supportContact: string;
       maxBodyBytes: number;
       externalIssuer: string | null;
+      rates: Rates;
     },
   ) {}
 
@@ -88,6 +133,7 @@ export class ApiInfoResolver {
   @Query(() => ApiInfo, { description: 'Version, engine, limits, and whom to ask.' })
   async apiInfo(): Promise<ApiInfo> {
     const engine = await this.engines.find();
+    const { rates } = this.about;
     return {
       version: this.about.version,
       engine: engine && {
@@ -101,6 +147,14 @@ export class ApiInfoResolver {
         maxNodeIds: MAX_NODE_IDS,
         maxSnapshotIds: MAX_SNAPSHOT_IDS,
         maxBodyBytes: this.about.maxBodyBytes,
+        requestsPerMinutePerAccount: rates.requestsPerMinute.account || null,
+        requestsPerMinutePerToken: rates.requestsPerMinute.token || null,
+        requestsPerMinutePerAddress: rates.requestsPerMinute.address || null,
+        openStreamsPerAccount: rates.openStreams.account || null,
+        openStreamsPerAddress: rates.openStreams.address || null,
+        failedSignInsPerAccount: FAILED_TRIES.perAccount,
+        failedSignInsPerAddress: FAILED_TRIES.perAddress,
+        badTokensPerMinutePerAddress: BAD_TOKENS_PER_MINUTE,
       },
       externalIdentity: this.about.externalIssuer === null ? null : { issuer: this.about.externalIssuer },
       administratorContact: this.about.supportContact,

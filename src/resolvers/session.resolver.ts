@@ -1,6 +1,7 @@
 /** Signing in and out, and what people do with their own account. */
 import { Arg, Ctx, Field, FieldResolver, ID, InputType, Mutation, ObjectType, Resolver, Root } from 'type-graphql';
 import { Auth, Public, SessionOnly } from '../auth/directives';
+import type { SignInLimit } from '../auth/sign-in-limit';
 import { Role } from '../entities/enums';
 import { Session } from '../entities/session';
 import { User } from '../entities/user';
@@ -86,6 +87,7 @@ export class SessionResolver {
   constructor(
     private readonly sessions: Sessions,
     private readonly account: OwnAccount,
+    private readonly limit: SignInLimit,
   ) {}
 
   @Public()
@@ -94,7 +96,8 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => SignInInput, { description: 'Who.' }) { email, password }: SignInInput,
   ): Promise<SignInPayload> {
-    return answer(context, async () => begin(context, await this.sessions.signIn(context, email, password)));
+    const signIn = () => this.sessions.signIn(context, email, password);
+    return answer(context, async () => begin(context, await this.limit.signIn(email, context.origin, signIn)));
   }
 
   @Public()
@@ -103,7 +106,8 @@ export class SessionResolver {
     @Ctx() context: Context,
     @Arg('input', () => RefreshSessionInput, { description: 'The token.' }) { refreshToken }: RefreshSessionInput,
   ): Promise<SignInPayload> {
-    return answer(context, async () => begin(context, await this.sessions.refresh(context, refreshToken)));
+    const refresh = () => this.sessions.refresh(context, refreshToken);
+    return answer(context, async () => begin(context, await this.limit.refresh(context.origin, refresh)));
   }
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
@@ -124,7 +128,9 @@ export class SessionResolver {
     @Arg('input', () => ChangePasswordInput, { description: 'The passwords.' }) input: ChangePasswordInput,
   ): Promise<ChangePasswordPayload> {
     return answer(context, async () => {
-      const viewer = await this.account.changePassword(context.request, input.currentPassword, input.newPassword);
+      const viewer = await this.limit.changePassword(context.actor, () =>
+        this.account.changePassword(context.request, input.currentPassword, input.newPassword),
+      );
       context.become({ ...context.actor, status: viewer.status });
       return { viewer };
     });

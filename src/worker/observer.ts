@@ -7,6 +7,7 @@ import type { Client } from 'pg';
 import { inTransaction } from '../db/transaction';
 import type { Hint, InstanceFacts } from '../engine/engine';
 import { forgetOldEvents } from '../read/event-log';
+import { forgetOldCounts } from '../services/housekeeping';
 import { forgetOldKeys } from '../services/idempotency';
 import { forgetOldSessions } from '../services/session-rows';
 import type { SnapshotDeletion } from '../services/snapshot-deletion';
@@ -136,6 +137,7 @@ export class Observer {
       await inTransaction(this.parts.db, forgetOldKeys);
       await inTransaction(this.parts.db, forgetOldSessions);
       await forgetOldEvents(this.parts.db);
+      await forgetOldCounts(this.parts.db);
     } catch (error) {
       this.parts.log('error', { err: error }, 'what is due could not be done; it is tried again');
     }

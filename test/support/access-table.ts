@@ -123,6 +123,7 @@ export const FIELDS = `
   ApiExternalIdentity          | all                    | issuer
   ApiEngine                    | all                    | kind capabilities available
   ApiLimits                    | all                    | defaultPageSize maxPageSize maxNodeIds maxSnapshotIds maxBodyBytes
+  ApiLimits                    | all                    | requestsPerMinutePerAccount requestsPerMinutePerToken requestsPerMinutePerAddress openStreamsPerAccount openStreamsPerAddress failedSignInsPerAccount failedSignInsPerAddress badTokensPerMinutePerAddress
   SignInPayload                | all                    | accessToken refreshToken expiresAt viewer userErrors
   SignOutPayload               | all                    | userErrors
   ChangePasswordPayload        | all                    | viewer userErrors

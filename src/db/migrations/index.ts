@@ -6,6 +6,7 @@ import { WhoDidWhat1795420000000 } from './1795420000000-who-did-what';
 import { RefreshTokenFamilies1795422000000 } from './1795422000000-refresh-token-families';
 import { ApiTokens1795423000000 } from './1795423000000-api-tokens';
 import { ExternalIdentity1795424000000 } from './1795424000000-external-identity';
+import { HowOften1795426000000 } from './1795426000000-how-often';
 
 /** In order. A migration is never edited once it has landed. */
 export const migrations: (new () => MigrationInterface)[] = [
@@ -16,4 +17,5 @@ export const migrations: (new () => MigrationInterface)[] = [
   RefreshTokenFamilies1795422000000,
   ApiTokens1795423000000,
   ExternalIdentity1795424000000,
+  HowOften1795426000000,
 ];
