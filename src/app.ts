@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { GraphQLSchema } from 'graphql';
 import { Client } from 'pg';
 import { pino, type Logger } from 'pino';
 import type { DataSource } from 'typeorm';
@@ -9,10 +10,12 @@ import { Actors } from './auth/actor';
 import { Authorizer } from './auth/authorize';
 import { Sessions } from './auth/sessions';
 import { Tokens } from './auth/tokens';
-import type { Config } from './config';
+import { ConfigError, type Config } from './config';
 import { createDataSource } from './db/data-source';
 import { Events } from './db/events';
 import { migrate, waitForSchema } from './db/migrate';
+import { UntrustedDocuments } from './endpoint/documents';
+import { Gate } from './endpoint/gate';
 import type { DemoAccount } from './endpoint/graphiql';
 import type { Engine } from './engine/engine';
 import type { LocalEngine } from './engine/local';
@@ -23,7 +26,7 @@ import { SessionResolver } from './resolvers/session.resolver';
 import { SnapshotResolver } from './resolvers/snapshot.resolver';
 import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
-import { MAX_BODY_BYTES, startServer } from './server';
+import { startServer } from './server';
 import { Engines } from './services/engines';
 import { Operations } from './services/operation-wishes';
 import { SnapshotDeletion } from './services/snapshot-deletion';
@@ -106,7 +109,8 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
   await prepareSchema(config, urls, log, givenUp);
   if (config.role === 'migrate') return { url: null, accounts: [], databaseUrl: urls.url, db: null, engine: null };
 
-  const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
+  const requestMs = config.limits.requestTimeoutSeconds * 1000;
+  const db = await createDataSource(urls.url, config.databasePoolSize, { requestMs }).initialize();
   onStop(() => db.destroy());
   const services = { db, users: new Users(db), snapshots: new Snapshots(db), deletion: new SnapshotDeletion(db) };
   const engine = config.role === 'api' ? null : await openEngine(config, onStop);
@@ -154,7 +158,7 @@ async function serve(
     issuer: config.jwtIssuer,
     audience: config.jwtAudience,
   });
-  const about = { version, supportContact: config.supportContact, maxBodyBytes: MAX_BODY_BYTES };
+  const about = { version, supportContact: config.supportContact, limits: config.limits };
   const resolvers = new Map<unknown, object>([
     [ApiInfoResolver, new ApiInfoResolver(new Engines(db), about)],
     [OperationResolver, new OperationResolver(new Operations(db))],
@@ -169,16 +173,27 @@ async function serve(
   onStop(() => events.stop());
   const authorizer = new Authorizer(schema, config.supportContact);
   const report: Surroundings['report'] = (level, what, message) => log[level](what, message);
-  const shared = { db, events, authorizer, report, actors: new Actors(db, tokens) };
+  const requestTimeoutMs = config.limits.requestTimeoutSeconds * 1000;
+  const shared = { db, events, authorizer, report, requestTimeoutMs, actors: new Actors(db, tokens) };
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
-  const server = await startServer(schema, shared, {
+  const server = await startServer(schema, openGate(schema, shared, config), shared, {
     host: config.host,
     port: config.port,
+    limits: config.limits,
+    corsOrigins: config.corsOrigins,
     demoAccounts: onLoopback ? accounts : [],
     report,
   });
   onStop(server.stop);
   return server.url;
+}
+
+function openGate(schema: GraphQLSchema, shared: Surroundings, config: Config): Gate {
+  try {
+    return new Gate(schema, shared, config);
+  } catch (error) {
+    throw error instanceof UntrustedDocuments ? new ConfigError(error.faults) : error;
+  }
 }
 
 interface Secrets {

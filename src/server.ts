@@ -1,16 +1,18 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
+import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
+import cors from '@fastify/cors';
 import helmet from '@fastify/helmet';
 import type { IncomingMessage } from 'node:http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { NOBODY, type Caller } from './auth/actor';
 import { isDatabaseAway } from './db/away';
-import { createApollo } from './endpoint/apollo';
-import { correlate, correlationId } from './endpoint/correlation';
+import { createApollo, takesNoSubscription } from './endpoint/apollo';
+import { correlate } from './endpoint/correlation';
 import { toFormatted, type Report } from './endpoint/errors';
+import type { Asker, Gate } from './endpoint/gate';
 import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { OpenRequests } from './endpoint/open-requests';
@@ -19,16 +21,21 @@ import { Pressure } from './endpoint/pressure';
 import { refuseSocket, sheddingServer } from './endpoint/shed';
 import { Streams } from './endpoint/streams';
 import { RequestError } from './errors';
-import { Context, type Surroundings } from './resolvers/context';
-
-export const MAX_BODY_BYTES = 256 * 1024;
+import type { Limits } from './limits';
+import type { Surroundings } from './resolvers/context';
 
 /** RFC 6455's registry of close codes. */
-const TRY_AGAIN_LATER = 1013;
+const CLOSE = { notText: 1003, tryAgainLater: 1013 };
+
+/** What may wait to be read by the client of a socket. One that asks and does not read is cut off. */
+const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
 
 export interface ServerOptions {
   host: string;
   port: number;
+  limits: Limits;
+  /** Whose pages may ask from a browser; tokens come in a header, so no credentials of the browser's are let in. */
+  corsOrigins: string[];
   demoAccounts: DemoAccount[];
   report: Report;
 }
@@ -41,25 +48,28 @@ export interface RunningServer {
 
 export async function startServer(
   schema: GraphQLSchema,
+  gate: Gate,
   shared: Surroundings,
   options: ServerOptions,
 ): Promise<RunningServer> {
-  const pressure = new Pressure(shared.db, options.report);
+  const { limits, report } = options;
+  const pressure = new Pressure(shared.db, report);
   const server = fastify({
     serverFactory: (handler) => sheddingServer(handler, pressure),
-    bodyLimit: MAX_BODY_BYTES,
+    bodyLimit: limits.maxBodyBytes,
     forceCloseConnections: 'idle',
     return503OnClosing: false, // who could still reach us gets an answer
     logger: false,
     routerOptions: { ignoreTrailingSlash: true },
   });
-  const streams = new Streams(schema, shared, options.report, pressure);
+  const streams = new Streams(gate, shared, limits.maxSocketOperations, report, pressure);
   const open = new OpenRequests(server, streams, pressure);
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
-  server.setErrorHandler(graphqlShaped(options.report));
-  await server.register(helmet, { contentSecurityPolicy: false });
-  const sockets = serveWebSocket(server, streams, pressure);
-  const closeEndpoint = await serveGraphql(server, schema, shared, streams, options.report);
+  server.setErrorHandler(graphqlShaped(report));
+  await secure(server, options.corsOrigins);
+  const sockets = serveWebSocket(server, streams, pressure, limits.maxBodyBytes);
+  const apollo = createApollo(schema, gate, report);
+  await serveGraphql(server, apollo, shared, streams);
   await serveGraphiql(server, options.demoAccounts);
   const drain = serveHealth(server, shared.db, pressure);
   await server.listen({ host: options.host, port: options.port });
@@ -73,7 +83,7 @@ export async function startServer(
       drain();
       await open.leave(sayNoMs, sockets);
       pressure.stop();
-      await closeEndpoint();
+      await apollo.stop();
     },
   };
 }
@@ -83,43 +93,85 @@ function isStream({ headers: { accept = '' } }: FastifyRequest): boolean {
   return accept.includes('text/event-stream') && !accept.includes('json');
 }
 
+/** What every answer says to browsers, and what is read of bodies. GraphiQL's page has a policy of its own. */
+async function secure(server: FastifyInstance, origins: string[]): Promise<void> {
+  const directives = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
+  await server.register(helmet, { contentSecurityPolicy: { useDefaults: false, directives } });
+  if (origins.length > 0)
+    await server.register(cors, {
+      origin: origins,
+      methods: ['GET', 'POST'],
+      exposedHeaders: ['retry-after'],
+      maxAge: 600,
+    });
+  const utf8 = new TextDecoder('utf-8', { fatal: true });
+  const parseJson = server.getDefaultJsonParser('error', 'error');
+  server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    let text: string;
+    try {
+      text = utf8.decode(body as Buffer);
+    } catch {
+      done(new Refused(400, 'The body is not UTF-8.'));
+      return;
+    }
+    void parseJson(request, text, done);
+  });
+}
+
+/** A request that is refused before GraphQL begins. */
+class Refused extends Error {
+  constructor(
+    readonly statusCode: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const JSON_TYPE = /^application\/json\s*(;|$)/i;
+
 async function serveGraphql(
   server: FastifyInstance,
-  schema: GraphQLSchema,
-  shared: Surroundings,
+  apollo: ApolloServer<Asker>,
+  { actors }: Surroundings,
   streams: Streams,
-  report: Report,
-): Promise<() => Promise<void>> {
-  const apollo = createApollo(schema, shared.authorizer, report);
+): Promise<void> {
   await apollo.start();
-  const callers = new WeakMap<FastifyRequest, Caller>();
-  const context = (request: FastifyRequest) =>
-    Promise.resolve(new Context(shared, callers.get(request) ?? NOBODY, correlationId(), originOf(request.raw)));
+  const context = ({ raw }: FastifyRequest): Promise<Asker> =>
+    Promise.resolve({
+      identify: () => actors.identify(raw.headers.authorization),
+      origin: originOf(raw),
+      takes: takesNoSubscription,
+    });
   const overHttp = fastifyApolloHandler(apollo, { context });
   const overSse = streams.sse();
   server.route({
     url: '/graphql',
     method: ['GET', 'POST'],
-    handler: async function (request: FastifyRequest, reply: FastifyReply) {
+    handler: function (request: FastifyRequest, reply: FastifyReply) {
       const accept = request.headers.accept ?? '';
       if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
-      // Before the libraries: what goes wrong here is no fault of the request, and theirs would be a 500.
-      callers.set(request, await shared.actors.identify(request.headers.authorization));
-      if (isStream(request)) {
-        request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
-        return overSse(request, reply);
-      }
-      return overHttp.call(server, request, reply);
+      if (!isStream(request)) return overHttp.call(server, request, reply);
+      // What a page of another origin can send without asking first is not listened to.
+      if (request.method === 'POST' && !JSON_TYPE.test(request.headers['content-type'] ?? ''))
+        throw new Refused(415, 'Send the request as application/json.');
+      request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
+      return overSse(request, reply);
     },
   });
-  return () => apollo.stop();
 }
 
-function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pressure): WebSocketServer {
+/** Tokens come in the protocol's first message, which no page of another origin has: handshakes are taken from everywhere. */
+function serveWebSocket(
+  server: FastifyInstance,
+  streams: Streams,
+  pressure: Pressure,
+  maxPayload: number,
+): WebSocketServer {
   const protocol = streams.webSocket();
   const sockets = new WebSocketServer({
     noServer: true,
-    maxPayload: MAX_BODY_BYTES,
+    maxPayload,
     handleProtocols: (offered) => (offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false),
   });
   const opened = (webSocket: WebSocket, request: IncomingMessage) => {
@@ -127,14 +179,21 @@ function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pre
       {
         protocol: webSocket.protocol,
         // Whoever has gone cannot be told, which is no fault: the socket's end ends what was streamed to it.
-        send: (data) => new Promise((done) => webSocket.send(data, () => done())),
+        send: (data) => {
+          if (webSocket.bufferedAmount > MOST_UNREAD_BYTES) webSocket.terminate();
+          return new Promise((done) => webSocket.send(data, () => done()));
+        },
         close: (code, reason) => webSocket.close(code, reason),
         onMessage: (handle) => {
-          webSocket.on('message', (data) => {
+          webSocket.on('message', (data, isBinary) => {
+            if (isBinary) {
+              webSocket.close(CLOSE.notText, 'Send text'); // which is judged to be UTF-8
+              return;
+            }
             handle((data as Buffer).toString()).catch((error: unknown) =>
               // Clients take the one for a reason to connect again soon, the other for a reason not to.
               isDatabaseAway(error)
-                ? webSocket.close(TRY_AGAIN_LATER, 'Try again later')
+                ? webSocket.close(CLOSE.tryAgainLater, 'Try again later')
                 : webSocket.close(CloseCode.InternalServerError, 'Internal server error'),
             );
           });
@@ -143,6 +202,9 @@ function serveWebSocket(server: FastifyInstance, streams: Streams, pressure: Pre
       { socket: webSocket, origin: originOf(request) },
     );
     webSocket.on('error', () => webSocket.terminate());
+    webSocket.on('ping', () => {
+      if (webSocket.bufferedAmount > MOST_UNREAD_BYTES) webSocket.terminate(); // each is answered
+    });
     webSocket.once('close', (code, reason) => void closed(code, String(reason)));
   };
   server.server.on('upgrade', (request, socket, head) => {

@@ -111,7 +111,14 @@ describe('docker-compose.yml', () => {
   test('a variable that the program reads can be set, but for those that have no use in a container', () => {
     const settable = [image, keyframe.environment, service(incus, 'keyframe').environment].flatMap(Object.keys);
     const left = VARIABLE_NAMES.filter((name) => !settable.includes(name)).sort();
-    expect(left).toEqual(['INCUS_SOCKET', 'JWT_PRIVATE_KEY', 'JWT_PUBLIC_KEY', 'XDG_DATA_HOME']);
+    expect(left).toEqual([
+      'INCUS_SOCKET',
+      'JWT_PRIVATE_KEY',
+      'JWT_PUBLIC_KEY',
+      'TRUSTED_DOCUMENTS',
+      'TRUSTED_DOCUMENTS_ONLY',
+      'XDG_DATA_HOME',
+    ]);
   });
 
   test('a secret that is missing stops Compose with a sentence, and no secret is written down', () => {

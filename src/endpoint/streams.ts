@@ -3,32 +3,25 @@ import type { ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import {
   execute,
-  getOperationAST,
   GraphQLError,
-  parse,
+  OperationTypeNode,
   subscribe,
-  validate,
   type ExecutionArgs,
   type ExecutionResult,
   type FormattedExecutionResult,
   type GraphQLFormattedError,
-  type GraphQLSchema,
 } from 'graphql';
 import { createHandler as createSseHandler } from 'graphql-sse/lib/use/fastify';
 import { CloseCode, makeServer, type Context as SocketContext, type Server as WsProtocol } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import { NOBODY, type Caller, type Origin } from '../auth/actor';
-import { Context, type Surroundings } from '../resolvers/context';
-import { correlate, correlationId } from './correlation';
+import { isDatabaseAway } from '../db/away';
+import type { Surroundings } from '../resolvers/context';
+import { correlate } from './correlation';
 import { toFormatted, type Report } from './errors';
+import { failure, isRefusal, type Gate, type Params, type Refusal } from './gate';
 import { originOf } from './origin';
-import { Overload, type Pressure, type Refusal } from './pressure';
-
-interface Params {
-  query: string;
-  operationName?: string | null | undefined;
-  variables?: Record<string, unknown> | null | undefined;
-}
+import { Overload, type Pressure, type Refusal as Overloaded } from './pressure';
 
 /** The other side of a socket. */
 interface Peer {
@@ -42,50 +35,27 @@ export class Streams {
   private readonly opened = new Set<Pick<SocketContext, 'subscriptions'>>();
 
   constructor(
-    private readonly schema: GraphQLSchema,
-    private readonly shared: Surroundings,
+    private readonly gate: Gate,
+    private readonly shared: Pick<Surroundings, 'actors' | 'events'>,
+    private readonly maxSocketOperations: number,
     private readonly report: Report,
     private readonly pressure: Pressure,
   ) {}
 
-  /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
-  private prepare(params: Params, caller: Caller, origin: Origin): ExecutionArgs | readonly GraphQLError[] {
-    try {
-      const document = parse(params.query);
-      const invalid = validate(this.schema, document);
-      if (invalid.length > 0) return invalid.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED'));
-      const operation = getOperationAST(document, params.operationName);
-      if (!operation) return [failure('Name one of the operations of the document.', 'OPERATION_RESOLUTION_FAILURE')];
-      const variables = params.variables ?? {};
-      const authorize = (as: Caller) => this.shared.authorizer.authorize(document, operation, variables, as);
-      const refused = authorize(caller);
-      if (refused.length > 0) return refused;
-      const context = new Context(this.shared, caller, correlationId(), origin);
-      context.authorizeAgain = (actor) => authorize({ actor, badToken: false });
-      return {
-        schema: this.schema,
-        document,
-        operationName: params.operationName ?? null,
-        variableValues: variables,
-        contextValue: context,
-      };
-    } catch (error) {
-      if (error instanceof GraphQLError) return [withCode(error, 'GRAPHQL_PARSE_FAILED')];
-      throw error;
-    }
-  }
-
   /** Server-sent events in distinct connections mode: one operation a request. */
   sse(): ReturnType<typeof createSseHandler> {
     return createSseHandler({
-      schema: this.schema,
       execute: (args) => execute(args),
       subscribe: (args) => subscribe(args),
+      validate: () => [], // has been done
       onSubscribe: async ({ raw }, params) => {
-        const caller = await this.shared.actors.identify(raw.headers.authorization);
-        const prepared = this.prepare(params, caller, originOf(raw.raw));
+        const verdict = await this.gate.admit(params, {
+          identify: () => this.shared.actors.identify(raw.headers.authorization),
+          origin: originOf(raw.raw),
+          takes: (operation) => (raw.method === 'GET' && operation === OperationTypeNode.MUTATION ? notByGet() : null),
+        });
         // The library types contexts more narrowly than it uses them.
-        return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
+        return (isRefusal(verdict) ? (this.unavailable(verdict) ?? refusal(verdict)) : verdict.args) as never;
       },
       onOperation: (_context, { raw, context: { reply } }, _args, result) => {
         if (Symbol.asyncIterator in result) this.endless.add(raw);
@@ -99,7 +69,6 @@ export class Streams {
   webSocket(): WsProtocol<Peer> {
     const callers = new WeakMap<WebSocket, Caller>();
     return makeServer<Record<string, unknown>, Peer>({
-      schema: this.schema,
       onConnect: async (context) => {
         const { connectionParams, extra } = context;
         const { socket } = extra;
@@ -110,9 +79,11 @@ export class Streams {
         callers.set(socket, caller);
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },
-      onSubscribe: ({ extra: { socket, origin } }, _id, params) =>
+      onSubscribe: ({ extra: { socket, origin }, subscriptions }, _id, params) =>
         correlate(() =>
-          this.subscribed(params, origin, callers.get(socket)).catch((error: unknown) => [asGraphQL(error)]),
+          Object.keys(subscriptions).length > this.maxSocketOperations
+            ? [this.tooMany()]
+            : this.subscribed(params, origin, callers.get(socket)),
         ),
       // Closed here as well, so that it never depends on who is faster: the error would complete the operation, and a client
       // without another one closes the socket by itself.
@@ -126,16 +97,30 @@ export class Streams {
   }
 
   /** What fails is said of this one operation, and leaves the socket's others alone. */
-  private async subscribed(
-    params: Params,
-    origin: Origin,
-    known: Caller = NOBODY,
-  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
-    const refusal = await new Promise<Refusal | null>((decide) => this.pressure.turn(decide));
-    if (refusal) return refusal.errors;
-    const actor = known.actor && (await this.shared.actors.current(known.actor));
-    const badToken = known.badToken || (known.actor !== null && actor === null);
-    return this.prepare(params, { actor, badToken }, origin);
+  private async subscribed(params: Params, origin: Origin, known: Caller = NOBODY): Promise<ExecutionArgs | Refusal> {
+    const overload = await new Promise<Overloaded | null>((decide) => this.pressure.turn(decide));
+    if (overload) return overload.errors;
+    const identify = async () => {
+      const actor = known.actor && (await this.shared.actors.current(known.actor));
+      return { actor, badToken: known.badToken || (known.actor !== null && actor === null) };
+    };
+    const verdict = await this.gate.admit(params, { identify, origin });
+    return isRefusal(verdict) ? verdict : verdict.args;
+  }
+
+  /** Balancers and clients look at the status: the database is away is no event. */
+  private unavailable(refused: Refusal): [string, object] | null {
+    if (!refused.some(({ originalError }) => isDatabaseAway(originalError))) return null;
+    const headers = { 'content-type': 'application/json; charset=utf-8' };
+    return [
+      JSON.stringify({ errors: this.format(refused) }),
+      { status: 503, statusText: 'Service Unavailable', headers },
+    ];
+  }
+
+  private tooMany(): GraphQLError {
+    const message = `One socket carries at most ${this.maxSocketOperations} operations at once: end some, or open another.`;
+    return failure(message, 'QUERY_TOO_COMPLEX');
   }
 
   /** Whether a request has turned out to be an event stream of a subscription. */
@@ -169,10 +154,6 @@ export class Streams {
   private format(errors: readonly unknown[]): GraphQLFormattedError[] {
     return errors.map((error) => (error instanceof Overload ? error.toJSON() : toFormatted(error, this.report)));
   }
-}
-
-function isRefusal(prepared: ExecutionArgs | readonly GraphQLError[]): prepared is readonly GraphQLError[] {
-  return Array.isArray(prepared);
 }
 
 interface Course {
@@ -222,24 +203,10 @@ function isLoss(error: unknown): boolean {
 }
 
 /** As a stream of one event; the library knows no result without data. */
-async function* refusal(errors: readonly GraphQLError[]): AsyncGenerator<ExecutionResult, void> {
+async function* refusal(errors: Refusal): AsyncGenerator<ExecutionResult, void> {
   yield await Promise.resolve({ errors });
 }
 
-function asGraphQL(error: unknown): GraphQLError {
-  return error instanceof GraphQLError ? error : new GraphQLError(String(error), { originalError: error as Error });
-}
-
-function withCode(error: GraphQLError, code: string): GraphQLError {
-  const { nodes, source, positions } = error;
-  return new GraphQLError(error.message, {
-    ...(nodes && { nodes }),
-    ...(source && { source }),
-    ...(positions && { positions }),
-    extensions: { code },
-  });
-}
-
-function failure(message: string, code: string): GraphQLError {
-  return new GraphQLError(message, { extensions: { code } });
+function notByGet(): GraphQLError {
+  return failure('A mutation needs POST: it is not executed by GET.', 'BAD_REQUEST');
 }

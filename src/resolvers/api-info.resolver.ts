@@ -2,6 +2,7 @@
 import { Field, Int, ObjectType, Query, Resolver } from 'type-graphql';
 import { Public } from '../auth/directives';
 import { EngineKind } from '../entities/enums';
+import { LIMIT_NAMES, LIMITS, type Limits } from '../limits';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../read/page';
 import type { Engines } from '../services/engines';
 import { MAX_SNAPSHOT_IDS } from '../services/snapshot-deletion';
@@ -20,10 +21,10 @@ class ApiLimits {
 
   @Field(() => Int, { description: 'The most ids that `deleteSnapshots` takes.' })
   maxSnapshotIds: number;
-
-  @Field(() => Int, { description: 'The largest request body, in bytes.' })
-  maxBodyBytes: number;
 }
+
+// The others are settings: each under its own name.
+for (const name of LIMIT_NAMES) Field(() => Int, { description: LIMITS[name].description })(ApiLimits.prototype, name);
 
 @ObjectType({ description: 'The engine, as far as everyone may know.' })
 class ApiEngine {
@@ -51,7 +52,7 @@ class ApiInfo {
   engine: ApiEngine | null;
 
   @Field(() => ApiLimits, { description: 'Bounds of what may be asked.' })
-  limits: ApiLimits;
+  limits: ApiLimits & Limits;
 
   @Field(() => String, { description: 'Whom to ask for access or help.' })
   administratorContact: string;
@@ -61,7 +62,7 @@ class ApiInfo {
 export class ApiInfoResolver {
   constructor(
     private readonly engines: Engines,
-    private readonly about: { version: string; supportContact: string; maxBodyBytes: number },
+    private readonly about: { version: string; supportContact: string; limits: Limits },
   ) {}
 
   @Public()
@@ -80,7 +81,7 @@ export class ApiInfoResolver {
         maxPageSize: MAX_PAGE_SIZE,
         maxNodeIds: MAX_NODE_IDS,
         maxSnapshotIds: MAX_SNAPSHOT_IDS,
-        maxBodyBytes: this.about.maxBodyBytes,
+        ...this.about.limits,
       },
       administratorContact: this.about.supportContact,
     };

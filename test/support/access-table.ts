@@ -93,7 +93,7 @@ export const FIELDS = `
   PageInfo                     | all                    | hasNextPage hasPreviousPage startCursor endCursor
   ApiInfo                      | all                    | version administratorContact engine limits
   ApiEngine                    | all                    | kind capabilities available
-  ApiLimits                    | all                    | defaultPageSize maxPageSize maxNodeIds maxSnapshotIds maxBodyBytes
+  ApiLimits                    | all                    | defaultPageSize maxPageSize maxNodeIds maxSnapshotIds maxBodyBytes maxDocumentBytes maxTokens maxDepth maxAliases maxDirectives maxRootFields maxFields maxDefinitions maxVariablesBytes maxVariablesDepth maxListLength maxCost maxSocketOperations requestTimeoutSeconds
   SignInPayload                | all                    | accessToken refreshToken expiresAt viewer userErrors
   SignOutPayload               | all                    | userErrors
   ChangePasswordPayload        | all                    | viewer userErrors
