@@ -29,7 +29,7 @@ export const LIMITS = {
   maxVariablesBytes: limit(65_536, 1024, 16_777_216, 'The longest variables, in bytes as JSON.'),
   maxVariablesDepth: limit(12, 5, 100, 'How deep lists and objects may stand in each other in a variable or a literal.'),
   maxListLength: limit(1000, 100, 100_000, 'The longest list in a variable.'),
-  maxCost: limit(10_000, 2000, 10_000_000, 'The most rows that one operation may ask for; `extensions.cost` of an answer says for how many it did.'),
+  maxCost: limit(25_000, 2000, 10_000_000, 'The most rows that one operation may ask for; `extensions.cost` of an answer says for how many it did.'),
   maxSocketOperations: limit(100, 1, 10_000, 'The most operations at once on one WebSocket.'),
   requestTimeoutSeconds: limit(20, 2, 300, 'How long a request may take, in seconds; then it is stopped, and SERVICE_UNAVAILABLE.'),
 } satisfies Record<string, Limit>; // prettier-ignore

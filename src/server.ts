@@ -202,9 +202,6 @@ function serveWebSocket(
       { socket: webSocket, origin: originOf(request) },
     );
     webSocket.on('error', () => webSocket.terminate());
-    webSocket.on('ping', () => {
-      if (webSocket.bufferedAmount > MOST_UNREAD_BYTES) webSocket.terminate(); // each is answered
-    });
     webSocket.once('close', (code, reason) => void closed(code, String(reason)));
   };
   server.server.on('upgrade', (request, socket, head) => {

@@ -76,8 +76,11 @@ class Pricing {
     // Counting is a statement of its own.
     if (!isCompositeType(type) || !node.selectionSet) return onConnection && field.name === 'totalCount' ? 1 : 0;
     if (isConnection(type)) return sum([1, this.selection(node.selectionSet, type, pageSize(node))]);
-    const each = sum([isRow(type) ? 1 : 0, this.selection(node.selectionSet, type, 1)]);
-    if (!isList(field.type)) return each;
+    const below = this.selection(node.selectionSet, type, 1);
+    const row = isRow(type) ? 1 : 0;
+    if (!isList(field.type)) return sum([row, below]);
+    // What describes the schema is made anew each time, entry by entry.
+    const each = sum([type.name.startsWith('__') ? 1 : row, below]);
     return times(onConnection ? page : lengthOf(node), each);
   }
 }
@@ -88,9 +91,9 @@ function fieldOf(parent: GraphQLCompositeType, name: string): GraphQLField<unkno
   return 'getFields' in parent ? parent.getFields()[name] : undefined;
 }
 
-/** What has an id is a row of a table; what describes the schema is made anew each time, too. */
+/** What has an id is a row of a table. */
 function isRow(type: GraphQLNamedType): boolean {
-  if (type.name.startsWith('__') || type.name === 'Node') return true;
+  if (type.name === 'Node') return true;
   return (isObjectType(type) || isInterfaceType(type)) && type.getInterfaces().some(({ name }) => name === 'Node');
 }
 
