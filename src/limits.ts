@@ -1,5 +1,9 @@
 /** The bounds of what may be asked: each is a setting, and stands in `apiInfo.limits` under its name here. */
 
+/** Entries of a page when neither `first` nor `last` is given, and the most of them. */
+export const DEFAULT_PAGE_SIZE = 25;
+export const MAX_PAGE_SIZE = 100;
+
 interface Limit {
   standard: number;
   /** What a setting may make of it. */

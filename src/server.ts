@@ -1,9 +1,9 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
+import type { IncomingMessage } from 'node:http';
 import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
 import cors from '@fastify/cors';
 import helmet from '@fastify/helmet';
-import type { IncomingMessage } from 'node:http';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
@@ -25,7 +25,7 @@ import type { Limits } from './limits';
 import type { Surroundings } from './resolvers/context';
 
 /** RFC 6455's registry of close codes. */
-const CLOSE = { notText: 1003, tryAgainLater: 1013 };
+const CLOSE = { notText: 1003, policy: 1008, tryAgainLater: 1013 };
 
 /** What may wait to be read by the client of a socket. One that asks and does not read is cut off. */
 const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
@@ -67,7 +67,7 @@ export async function startServer(
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
   server.setErrorHandler(graphqlShaped(report));
   await secure(server, options.corsOrigins);
-  const sockets = serveWebSocket(server, streams, pressure, limits.maxBodyBytes);
+  const sockets = serveWebSocket(server, streams, pressure, limits);
   const apollo = createApollo(schema, gate, report);
   await serveGraphql(server, apollo, shared, streams);
   await serveGraphiql(server, options.demoAccounts);
@@ -166,15 +166,18 @@ function serveWebSocket(
   server: FastifyInstance,
   streams: Streams,
   pressure: Pressure,
-  maxPayload: number,
+  { maxBodyBytes, maxSocketOperations }: Limits,
 ): WebSocketServer {
+  // One operation too many is refused in words; whoever goes on all the same is not listened to any longer.
+  const mostAtWork = 2 * maxSocketOperations + 10;
   const protocol = streams.webSocket();
   const sockets = new WebSocketServer({
     noServer: true,
-    maxPayload,
+    maxPayload: maxBodyBytes,
     handleProtocols: (offered) => (offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false),
   });
   const opened = (webSocket: WebSocket, request: IncomingMessage) => {
+    let atWork = 0;
     const closed = protocol.opened(
       {
         protocol: webSocket.protocol,
@@ -190,7 +193,16 @@ function serveWebSocket(
               webSocket.close(CLOSE.notText, 'Send text'); // which is judged to be UTF-8
               return;
             }
-            handle((data as Buffer).toString()).catch((error: unknown) =>
+            if (atWork === mostAtWork) {
+              // Whoever does not read cannot be told.
+              if (webSocket.bufferedAmount > 0) webSocket.terminate();
+              else webSocket.close(CLOSE.policy, 'Too many operations at once');
+            }
+            if (webSocket.readyState !== webSocket.OPEN) return;
+            // An operation is at work until it is answered, also when its client has given it up meanwhile.
+            atWork += 1;
+            const handled = handle((data as Buffer).toString()).finally(() => (atWork -= 1));
+            handled.catch((error: unknown) =>
               // Clients take the one for a reason to connect again soon, the other for a reason not to.
               isDatabaseAway(error)
                 ? webSocket.close(CLOSE.tryAgainLater, 'Try again later')

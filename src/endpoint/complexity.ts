@@ -80,7 +80,8 @@ class Survey {
     if (known) return known;
     this.known.set(node, NOTHING);
     this.directives += node.directives?.length ?? 0;
-    for (const { directives, defaultValue } of node.variableDefinitions ?? []) {
+    const variables = node.kind === Kind.OPERATION_DEFINITION ? node.variableDefinitions : [];
+    for (const { directives, defaultValue } of variables ?? []) {
       this.directives += directives?.length ?? 0;
       if (defaultValue) this.measure(defaultValue, 0);
     }

@@ -20,7 +20,7 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
-import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../read/page';
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../limits';
 
 type Variables = Readonly<Record<string, unknown>>;
 

@@ -123,11 +123,15 @@ export class Gate {
 /** The document's hash by Apollo's extension, or by the id of GraphQL over HTTP. */
 function hashOf({ extensions, documentId }: Params): string | null {
   const { sha256Hash } = (extensions?.persistedQuery ?? {}) as { sha256Hash?: unknown };
-  if (sha256Hash !== undefined) return String(sha256Hash).toLowerCase();
-  if (documentId === undefined || documentId === null) return null;
-  const hash = typeof documentId === 'string' && /^sha256:([0-9a-f]{64})$/i.exec(documentId)?.[1];
-  if (!hash) throw new RequestError('BAD_REQUEST', 'A documentId is `sha256:` and 64 hexadecimal digits.');
+  if (!isGiven(sha256Hash) && !isGiven(documentId)) return null;
+  const named = isGiven(sha256Hash) ? sha256Hash : documentId;
+  const hash = typeof named === 'string' && /^(?:sha256:)?([0-9a-f]{64})$/i.exec(named)?.[1];
+  if (!hash) throw new RequestError('BAD_REQUEST', 'A document is named by its SHA-256, 64 hexadecimal digits.');
   return hash.toLowerCase();
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
 }
 
 function asGraphQL(error: unknown): GraphQLError {

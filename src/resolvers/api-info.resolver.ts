@@ -2,8 +2,7 @@
 import { Field, Int, ObjectType, Query, Resolver } from 'type-graphql';
 import { Public } from '../auth/directives';
 import { EngineKind } from '../entities/enums';
-import { LIMIT_NAMES, LIMITS, type Limits } from '../limits';
-import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../read/page';
+import { DEFAULT_PAGE_SIZE, LIMIT_NAMES, LIMITS, MAX_PAGE_SIZE, type Limits } from '../limits';
 import type { Engines } from '../services/engines';
 import { MAX_SNAPSHOT_IDS } from '../services/snapshot-deletion';
 import { MAX_NODE_IDS } from './node.resolver';
