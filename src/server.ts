@@ -1,4 +1,5 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
@@ -104,17 +105,10 @@ async function secure(server: FastifyInstance, origins: string[]): Promise<void>
       exposedHeaders: ['retry-after'],
       maxAge: 600,
     });
-  const utf8 = new TextDecoder('utf-8', { fatal: true });
   const parseJson = server.getDefaultJsonParser('error', 'error');
   server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    let text: string;
-    try {
-      text = utf8.decode(body as Buffer);
-    } catch {
-      done(new Refused(400, 'The body is not UTF-8.'));
-      return;
-    }
-    void parseJson(request, text, done);
+    if (!isUtf8(body as Buffer)) done(new Refused(400, 'The body is not UTF-8.'));
+    else void parseJson(request, body.toString(), done);
   });
 }
 
