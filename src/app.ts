@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { GraphQLSchema } from 'graphql';
 import { Client } from 'pg';
 import { pino, type Logger } from 'pino';
 import type { DataSource } from 'typeorm';
@@ -12,11 +13,13 @@ import { Authorizer } from './auth/authorize';
 import { SignInLimit } from './auth/sign-in-limit';
 import { Tokens } from './auth/tokens';
 import { Usage } from './auth/usage';
-import type { Config } from './config';
+import { ConfigError, type Config } from './config';
 import { createDataSource } from './db/data-source';
 import { Events } from './db/events';
 import { migrate, waitForSchema } from './db/migrate';
 import { correlationId } from './endpoint/correlation';
+import { UntrustedDocuments } from './endpoint/documents';
+import { Gate } from './endpoint/gate';
 import type { DemoAccount } from './endpoint/graphiql';
 import { RateLimits } from './endpoint/rate-limits';
 import type { Engine } from './engine/engine';
@@ -30,7 +33,7 @@ import { SessionResolver } from './resolvers/session.resolver';
 import { SnapshotResolver } from './resolvers/snapshot.resolver';
 import { UserResolver } from './resolvers/user.resolver';
 import { createSchema } from './schema';
-import { MAX_BODY_BYTES, startServer } from './server';
+import { startServer } from './server';
 import { ApiTokens } from './services/api-tokens';
 import type { Audit } from './services/audit';
 import type { AuditKeys } from './services/audit-keys';
@@ -127,7 +130,8 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
   const joined = { url: null, accounts: [], databaseUrl: urls.url, db: null, engine: null, auditKeys };
   if (config.role === 'migrate') return joined;
 
-  const db = await createDataSource(urls.url, config.databasePoolSize).initialize();
+  const requestMs = config.limits.requestTimeoutSeconds * 1000;
+  const db = await createDataSource(urls.url, config.databasePoolSize, { requestMs }).initialize();
   onStop(() => db.destroy());
   const audit = startAudit(db, auditKeys, log, onStop);
   const services: Services = {
@@ -189,7 +193,7 @@ async function serve(
   const about = {
     version,
     supportContact: config.supportContact,
-    maxBodyBytes: MAX_BODY_BYTES,
+    limits: config.limits,
     externalIssuer: config.oidc?.issuer ?? null,
     rates: config,
   };
@@ -217,21 +221,33 @@ async function serve(
   const external = config.oidc && new ExternalUsers(config.oidc, { db, audit, actors: { current: (who) => actors.current(who) }, correlationId, onTrouble }); // prettier-ignore
   external?.start();
   const actors: Actors = new Actors(db, tokens, external ? [holders, external] : [holders]);
-  const shared = { db, audit, events, authorizer, report, actors };
+  const requestTimeoutMs = config.limits.requestTimeoutSeconds * 1000;
+  const shared = { db, audit, events, authorizer, report, requestTimeoutMs, actors };
   const usage = new Usage();
   usage.share(db);
   onStop(() => usage.stop());
+  const rates = new RateLimits(config, usage, report);
   const onLoopback = ['127.0.0.1', '::1', 'localhost'].includes(config.host);
-  const server = await startServer(schema, shared, {
+  const server = await startServer(schema, openGate(schema, shared, rates, config), shared, {
     host: config.host,
     port: config.port,
+    limits: config.limits,
+    corsOrigins: config.corsOrigins,
     demoAccounts: onLoopback ? accounts : [],
     report,
     trustProxy: config.trustProxy,
-    limits: new RateLimits(config, usage, report),
+    rates,
   });
   onStop(server.stop);
   return server.url;
+}
+
+function openGate(schema: GraphQLSchema, shared: Surroundings, rates: RateLimits, config: Config): Gate {
+  try {
+    return new Gate(schema, shared, rates, config);
+  } catch (error) {
+    throw error instanceof UntrustedDocuments ? new ConfigError(error.faults) : error;
+  }
 }
 
 interface Secrets {

@@ -1,6 +1,6 @@
 /** What an operator does at the shell rather than through the API. */
-import { v7 as uuidv7 } from 'uuid';
 import type { DataSource } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
 import { openLog, startApp, waitForDatabase } from './app';
 import { auditKeysOf } from './auditing';
 import type { Config } from './config';

@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import proxyAddr from '@fastify/proxy-addr';
 import { z } from 'zod';
+import { LIMIT_NAMES, LIMITS, variableOf, type Limits } from './limits';
 
 export type ProcessRole = 'all' | 'api' | 'worker' | 'migrate';
 
@@ -61,6 +62,13 @@ export interface Config {
   /** Demo accounts are made and their passwords shown. */
   demo: boolean;
   logLevel: string;
+  limits: Limits;
+  /** Whether clients may ask for the schema. */
+  introspection: boolean;
+  /** Whose pages may ask from a browser. */
+  corsOrigins: string[];
+  /** Documents by the SHA-256 of their text; `alone`: nothing else is answered. */
+  trusted: { texts: Record<string, string>; alone: boolean } | null;
 }
 
 /** Thrown with every fault found, a sentence each. The process exits 78 (EX_CONFIG). */
@@ -102,6 +110,11 @@ const proxies = z
   .refine((trust) => (typeof trust === 'number' ? trust < 100 : areAddresses(trust)), {
     message: 'must be a number of proxies, or addresses and networks like 10.0.0.0/8 with commas between them',
   });
+const zeroOrOne = z.enum(['0', '1'], { message: 'must be 0 or 1' });
+const origin = z.string().refine((text) => URL.canParse(text) && new URL(text).origin === text, {
+  message: 'must be a list of origins such as https://console.example.com, without a path; * is none',
+});
+const texts = z.record(z.string().regex(/^[0-9a-f]{64}$/), z.string());
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -113,7 +126,7 @@ const variables = z.object({
   HOST: z.string().default('127.0.0.1'),
   PORT: whole(0, 65_535).default(4000),
   KEYFRAME_DATA_DIR: z.string().optional(),
-  KEYFRAME_DEMO: z.enum(['0', '1'], { message: 'must be 0 or 1' }).optional(),
+  KEYFRAME_DEMO: zeroOrOne.optional(),
   DATABASE_URL: url('postgres:', 'postgresql:').optional(),
   DATABASE_MIGRATION_URL: url('postgres:', 'postgresql:').optional(),
   DATABASE_POOL_SIZE: whole(2, 1000).default(10),
@@ -158,9 +171,23 @@ const variables = z.object({
   OPEN_STREAMS_PER_ADDRESS: whole(0, 1_000_000).default(5000),
   SUPPORT_CONTACT: z.string().default('Ask your administrator'),
   LOG_LEVEL: z.enum(LOG_LEVELS, { message: `must be one of ${LOG_LEVELS.join(', ')}` }).default('info'),
+  INTROSPECTION: zeroOrOne.default('1'),
+  CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
+  TRUSTED_DOCUMENTS: file.transform(readTexts).optional(),
+  TRUSTED_DOCUMENTS_ONLY: zeroOrOne.default('0'),
+  ...limitVariables(),
   XDG_DATA_HOME: z.string().optional(),
 });
 type Variables = z.infer<typeof variables>;
+
+/** A setting for each limit. */
+function limitVariables(): Record<string, z.ZodDefault<ReturnType<typeof whole>>> {
+  const entries = LIMIT_NAMES.map((name) => {
+    const { low, high, standard } = LIMITS[name];
+    return [variableOf(name), whole(low, high).default(standard)] as const;
+  });
+  return Object.fromEntries(entries);
+}
 
 /** The names of every variable that this program reads, for documentation and for the test of the compose file. */
 export const VARIABLE_NAMES = Object.keys(variables.shape);
@@ -195,6 +222,10 @@ function crossFaults(role: ProcessRole, given: NodeJS.ProcessEnv): string[] {
   );
   must(areOnePair(given.JWT_PRIVATE_KEY, given.JWT_PUBLIC_KEY), 'JWT_PUBLIC_KEY does not belong to JWT_PRIVATE_KEY.');
   must(!(given.JWT_SECRET && given.JWT_PRIVATE_KEY), 'JWT_SECRET and JWT_PRIVATE_KEY exclude each other.');
+  must(
+    given.TRUSTED_DOCUMENTS_ONLY !== '1' || Boolean(given.TRUSTED_DOCUMENTS),
+    'TRUSTED_DOCUMENTS_ONLY needs TRUSTED_DOCUMENTS beside it: nothing would be answered.',
+  );
   must(
     role === 'all' || Boolean(DATABASE_URL),
     `--role ${role} needs DATABASE_URL: only a process of role "all" runs the embedded database.`,
@@ -251,7 +282,27 @@ function toConfig(role: ProcessRole, env: Variables): Config {
     supportContact: env.SUPPORT_CONTACT,
     demo: env.KEYFRAME_DEMO ? env.KEYFRAME_DEMO === '1' : !env.DATABASE_URL && !usesIncus,
     logLevel: env.LOG_LEVEL,
+    limits: toLimits(env),
+    introspection: env.INTROSPECTION === '1',
+    corsOrigins: env.CORS_ORIGINS,
+    trusted: env.TRUSTED_DOCUMENTS ? { texts: env.TRUSTED_DOCUMENTS, alone: env.TRUSTED_DOCUMENTS_ONLY === '1' } : null,
   };
+}
+
+function toLimits(env: Record<string, unknown>): Limits {
+  return Object.fromEntries(LIMIT_NAMES.map((name) => [name, env[variableOf(name)]])) as Limits;
+}
+
+/** A JSON file of texts by their SHA-256. Whether they are good documents is judged when there is a schema. */
+function readTexts(path: string, context: z.RefinementCtx): Record<string, string> {
+  try {
+    const parsed = texts.safeParse(JSON.parse(readFileSync(path, 'utf8')));
+    if (parsed.success) return parsed.data;
+  } catch {
+    // Is said below.
+  }
+  context.addIssue('must be a JSON file: an object of GraphQL documents by the SHA-256 of their text, in hexadecimal');
+  return z.NEVER;
 }
 
 /** By the XDG specification, which has relative paths ignored. */

@@ -29,6 +29,9 @@ export enum UserErrorCode {
 export type RequestErrorCode =
   | 'BAD_REQUEST'
   | 'BAD_USER_INPUT'
+  | 'PERSISTED_QUERY_NOT_FOUND'
+  | 'PERSISTED_QUERY_NOT_ALLOWED'
+  | 'QUERY_TOO_COMPLEX'
   | 'UNAUTHENTICATED'
   | 'FORBIDDEN'
   | 'RATE_LIMITED'
@@ -63,6 +66,9 @@ export function notFound(field: string, what: string): AppError {
 export function invalidInput(field: string, message: string): AppError {
   return new AppError(UserErrorCode.INVALID_INPUT, message, { field: [field] });
 }
+
+/** Of a request whose time was over. */
+export const TOOK_TOO_LONG = 'This took too long and was stopped: ask for less at once, or try again in a moment.';
 
 /** A refusal of the request itself, which belongs at the top of the response. */
 export class RequestError extends Error {

@@ -1,40 +1,48 @@
 /** One HTTP server: `/graphql` on every transport, GraphiQL, health and metrics. */
-import type { IncomingMessage } from 'node:http';
+import { isUtf8 } from 'node:buffer';
+import type { ApolloServer } from '@apollo/server';
 import { fastifyApolloHandler } from '@as-integrations/fastify';
+import cors from '@fastify/cors';
 import helmet from '@fastify/helmet';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { GraphQLSchema } from 'graphql';
 import { CloseCode } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { NOBODY, type Caller, type Origin } from './auth/actor';
+import type { Origin } from './auth/actor';
 import { isDatabaseAway } from './db/away';
-import { createApollo } from './endpoint/apollo';
-import { correlate, correlationId } from './endpoint/correlation';
+import { createApollo, takesNoSubscription } from './endpoint/apollo';
+import { correlate } from './endpoint/correlation';
 import { toFormatted, type Report } from './endpoint/errors';
+import type { Asker, Gate } from './endpoint/gate';
 import { serveGraphiql, type DemoAccount } from './endpoint/graphiql';
 import { serveHealth } from './endpoint/health';
 import { OpenRequests } from './endpoint/open-requests';
 import { originReader, type OriginOf, type TrustProxy } from './endpoint/origin';
-import { Pressure, type Refusal } from './endpoint/pressure';
+import { Pressure } from './endpoint/pressure';
 import type { RateLimits } from './endpoint/rate-limits';
 import { refusalHeaders, refuseSocket, sheddingServer } from './endpoint/shed';
 import { judgeStreamRequest } from './endpoint/stream-request';
 import { Streams } from './endpoint/streams';
 import { RequestError } from './errors';
-import { Context, type Surroundings } from './resolvers/context';
-
-export const MAX_BODY_BYTES = 256 * 1024;
+import type { Limits } from './limits';
+import type { Surroundings } from './resolvers/context';
 
 /** RFC 6455's registry of close codes. */
-const TRY_AGAIN_LATER = 1013;
+const CLOSE = { notText: 1003, policy: 1008, tryAgainLater: 1013 };
+
+/** What may wait to be read by the client of a socket. One that asks and does not read is cut off. */
+const MOST_UNREAD_BYTES = 8 * 1024 * 1024;
 
 export interface ServerOptions {
   host: string;
   port: number;
+  limits: Limits;
+  rates: RateLimits;
+  trustProxy: TrustProxy;
+  /** Whose pages may ask from a browser; tokens come in a header, so no credentials of the browser's are let in. */
+  corsOrigins: string[];
   demoAccounts: DemoAccount[];
   report: Report;
-  trustProxy: TrustProxy;
-  limits: RateLimits;
 }
 
 export interface RunningServer {
@@ -45,26 +53,29 @@ export interface RunningServer {
 
 export async function startServer(
   schema: GraphQLSchema,
+  gate: Gate,
   shared: Surroundings,
   options: ServerOptions,
 ): Promise<RunningServer> {
-  const pressure = new Pressure(shared.db, options.report);
+  const { limits, rates, report } = options;
+  const pressure = new Pressure(shared.db, report);
   const server = fastify({
     serverFactory: (handler) => sheddingServer(handler, pressure),
-    bodyLimit: MAX_BODY_BYTES,
+    bodyLimit: limits.maxBodyBytes,
     forceCloseConnections: 'idle',
     return503OnClosing: false, // who could still reach us gets an answer
     logger: false,
     routerOptions: { ignoreTrailingSlash: true },
   });
   const originOf = originReader(options.trustProxy);
-  const streams = new Streams(schema, shared, options.report, pressure, originOf, options.limits);
+  const streams = new Streams(gate, shared, limits.maxSocketOperations, report, pressure, originOf, rates);
   const open = new OpenRequests(server, streams, pressure);
   server.addHook('onRequest', (_request, _reply, next) => correlate(next));
-  server.setErrorHandler(graphqlShaped(options.report));
-  await server.register(helmet, { contentSecurityPolicy: false });
-  const sockets = serveWebSocket(server, streams, pressure, originOf, options.limits);
-  const closeEndpoint = await serveGraphql(server, schema, shared, streams, originOf, options);
+  server.setErrorHandler(graphqlShaped(report));
+  await secure(server, options.corsOrigins);
+  const sockets = serveWebSocket(server, streams, pressure, originOf, options);
+  const apollo = createApollo(schema, gate, report);
+  await serveGraphql(server, apollo, shared, streams, originOf, rates);
   await serveGraphiql(server, options.demoAccounts);
   const drain = serveHealth(server, shared.db, pressure);
   await server.listen({ host: options.host, port: options.port });
@@ -78,7 +89,7 @@ export async function startServer(
       drain();
       await open.leave(sayNoMs, sockets);
       pressure.stop();
-      await closeEndpoint();
+      await apollo.stop();
     },
   };
 }
@@ -88,78 +99,118 @@ function isStream({ headers: { accept = '' } }: FastifyRequest): boolean {
   return accept.includes('text/event-stream') && !accept.includes('json');
 }
 
+/** What every answer says to browsers, and what is read of bodies. GraphiQL's page has a policy of its own. */
+async function secure(server: FastifyInstance, origins: string[]): Promise<void> {
+  const directives = { defaultSrc: ["'none'"], frameAncestors: ["'none'"] };
+  await server.register(helmet, { contentSecurityPolicy: { useDefaults: false, directives } });
+  if (origins.length > 0)
+    await server.register(cors, {
+      origin: origins,
+      methods: ['GET', 'POST'],
+      exposedHeaders: ['retry-after'],
+      maxAge: 600,
+    });
+  const parseJson = server.getDefaultJsonParser('error', 'error');
+  server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    if (!isUtf8(body as Buffer)) done(new Refused(400, 'The body is not UTF-8.'));
+    else void parseJson(request, body.toString(), done);
+  });
+}
+
+/** A request that is refused before GraphQL begins. */
+class Refused extends Error {
+  constructor(
+    readonly statusCode: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const JSON_TYPE = /^application\/json\s*(;|$)/i;
+
 async function serveGraphql(
   server: FastifyInstance,
-  schema: GraphQLSchema,
-  shared: Surroundings,
+  apollo: ApolloServer<Asker>,
+  { actors }: Surroundings,
   streams: Streams,
   originOf: OriginOf,
-  { report, limits }: ServerOptions,
-): Promise<() => Promise<void>> {
-  const apollo = createApollo(schema, shared, report);
+  rates: RateLimits,
+): Promise<void> {
   await apollo.start();
-  const askers = new WeakMap<FastifyRequest, { caller: Caller; origin: Origin }>();
-  const context = (request: FastifyRequest) => {
-    const { caller, origin } = askers.get(request) ?? { caller: NOBODY, origin: originOf(request.raw) };
-    return Promise.resolve(new Context(shared, caller, correlationId(), origin));
+  const context = ({ raw }: FastifyRequest): Promise<Asker> => {
+    const origin = originOf(raw);
+    const identify = () => actors.identify(raw.headers.authorization, origin);
+    return Promise.resolve({ identify, origin, takes: takesNoSubscription });
   };
   const overHttp = fastifyApolloHandler(apollo, { context });
   const overSse = streams.sse();
   server.route({
     url: '/graphql',
     method: ['GET', 'POST'],
-    handler: async function (request: FastifyRequest, reply: FastifyReply) {
+    handler: function (request: FastifyRequest, reply: FastifyReply) {
       const accept = request.headers.accept ?? '';
       if (request.method === 'GET' && accept.includes('text/html')) return reply.redirect('/graphiql');
       const origin = originOf(request.raw);
-      const send = (refusal: Refusal) =>
-        reply.status(refusal.status).headers(refusalHeaders(refusal, accept)).send(refusal.body);
-      const tooMany =
-        limits.ofAddress(origin) ?? (isStream(request) ? limits.streamOfAddress(origin, reply.raw) : null);
-      if (tooMany) return send(tooMany);
-      // Before the libraries: what goes wrong here is no fault of the request, and theirs would be a 500.
-      const caller = await shared.actors.identify(request.headers.authorization, origin);
-      const staysOpen = isStream(request) && !reply.raw.destroyed;
-      const refusal = limits.ofCaller(caller, origin) ?? (staysOpen ? limits.streamOfCaller(caller, reply.raw) : null);
-      if (refusal) return send(refusal);
-      askers.set(request, { caller, origin });
-      if (isStream(request)) {
-        judgeStreamRequest(request);
-        request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
-        return overSse(request, reply);
-      }
-      return overHttp.call(server, request, reply);
+      const tooMany = rates.ofAddress(origin) ?? (isStream(request) ? rates.streamOfAddress(origin, reply.raw) : null);
+      if (tooMany) return reply.status(tooMany.status).headers(refusalHeaders(tooMany, accept)).send(tooMany.body);
+      if (!isStream(request)) return overHttp.call(server, request, reply);
+      // What a page of another origin can send without asking first is not listened to.
+      if (request.method === 'POST' && !JSON_TYPE.test(request.headers['content-type'] ?? ''))
+        throw new Refused(415, 'Send the request as application/json.');
+      judgeStreamRequest(request);
+      request.headers.accept = 'text/event-stream'; // the library knows it only when it stands alone
+      return overSse(request, reply);
     },
   });
-  return () => apollo.stop();
 }
 
+/** Tokens come in the protocol's first message, which no page of another origin has: handshakes are taken from everywhere. */
 function serveWebSocket(
   server: FastifyInstance,
   streams: Streams,
   pressure: Pressure,
   originOf: OriginOf,
-  limits: RateLimits,
+  { limits: { maxBodyBytes, maxSocketOperations }, rates }: ServerOptions,
 ): WebSocketServer {
+  // One operation too many is refused in words; whoever goes on all the same is not listened to any longer.
+  const mostAtWork = 2 * maxSocketOperations + 10;
   const protocol = streams.webSocket();
   const sockets = new WebSocketServer({
     noServer: true,
-    maxPayload: MAX_BODY_BYTES,
+    maxPayload: maxBodyBytes,
     handleProtocols: (offered) => (offered.has('graphql-transport-ws') ? 'graphql-transport-ws' : false),
   });
   const opened = (origin: Origin) => (webSocket: WebSocket) => {
+    let atWork = 0;
     const closed = protocol.opened(
       {
         protocol: webSocket.protocol,
         // Whoever has gone cannot be told, which is no fault: the socket's end ends what was streamed to it.
-        send: (data) => new Promise((done) => webSocket.send(data, () => done())),
+        send: (data) => {
+          if (webSocket.bufferedAmount > MOST_UNREAD_BYTES) webSocket.terminate();
+          return new Promise((done) => webSocket.send(data, () => done()));
+        },
         close: (code, reason) => webSocket.close(code, reason),
         onMessage: (handle) => {
-          webSocket.on('message', (data) => {
-            handle((data as Buffer).toString()).catch((error: unknown) =>
+          webSocket.on('message', (data, isBinary) => {
+            if (isBinary) {
+              webSocket.close(CLOSE.notText, 'Send text'); // which is judged to be UTF-8
+              return;
+            }
+            if (atWork === mostAtWork) {
+              // Whoever does not read cannot be told.
+              if (webSocket.bufferedAmount > 0) webSocket.terminate();
+              else webSocket.close(CLOSE.policy, 'Too many operations at once');
+            }
+            if (webSocket.readyState !== webSocket.OPEN) return;
+            // An operation is at work until it is answered, also when its client has given it up meanwhile.
+            atWork += 1;
+            const handled = handle((data as Buffer).toString()).finally(() => (atWork -= 1));
+            handled.catch((error: unknown) =>
               // Clients take the one for a reason to connect again soon, the other for a reason not to.
               isDatabaseAway(error) || error instanceof RequestError
-                ? webSocket.close(TRY_AGAIN_LATER, 'Try again later')
+                ? webSocket.close(CLOSE.tryAgainLater, 'Try again later')
                 : webSocket.close(CloseCode.InternalServerError, 'Internal server error'),
             );
           });
@@ -177,9 +228,9 @@ function serveWebSocket(
       return;
     }
     const origin = originOf(request);
-    const refusal = limits.ofAddress(origin) ?? limits.streamOfAddress(origin, socket);
-    if (refusal) {
-      refuseSocket(socket, refusal);
+    const tooMany = rates.ofAddress(origin) ?? rates.streamOfAddress(origin, socket);
+    if (tooMany) {
+      refuseSocket(socket, tooMany);
       return;
     }
     pressure.turn((refusal) => {

@@ -63,7 +63,7 @@ describe('signing in', () => {
     for (const { email, password } of attempts) {
       const { result, statements } = await statementsOf(app, () => app.anonymous.send(SIGN_IN, { email, password }));
       expect(asked.add(statements.join(';')).size).toBe(1); // the same of all
-      expect(told(result)).toEqual({ status: 200, data: { signIn: {
+      expect(told(result)).toEqual({ status: 200, extensions: { cost: expect.anything() }, data: { signIn: {
         accessToken: null, refreshToken: null, expiresAt: null, viewer: null,
         userErrors: [{ code: 'INVALID_CREDENTIALS', message: 'The e-mail address or the password is wrong.', field: null }],
       } } }); // prettier-ignore

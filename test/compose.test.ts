@@ -116,6 +116,8 @@ describe('docker-compose.yml', () => {
       'JWT_PREVIOUS_PUBLIC_KEYS',
       'JWT_PRIVATE_KEY',
       'JWT_PUBLIC_KEY',
+      'TRUSTED_DOCUMENTS',
+      'TRUSTED_DOCUMENTS_ONLY',
       'XDG_DATA_HOME',
     ]);
   });

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ConfigError, readConfig, VARIABLE_NAMES, type ProcessRole } from '../src/config';
+import { LIMITS } from '../src/limits';
 
 const folder = mkdtempSync(join(tmpdir(), 'keyframe-config-'));
 const pem = join(folder, 'some.pem');
@@ -28,6 +29,11 @@ const weak = keys('weak', generateKeyPairSync('rsa', { modulusLength: 1024 }));
 const curve = keys('curve', generateKeyPairSync('ec', { namedCurve: 'P-384' }));
 const unfit = (kind: string): string =>
   `JWT_${kind.toUpperCase()}_KEY must be the path of a readable PEM file with a ${kind} key (RSA of at least 2048 bits, or EC on P-256).`;
+const trusted = keep('trusted.json', JSON.stringify({ ['a'.repeat(64)]: '{ x }' }));
+const noOrigin =
+  'CORS_ORIGINS must be a list of origins such as https://console.example.com, without a path; * is none.';
+const noDocuments =
+  'TRUSTED_DOCUMENTS must be a JSON file: an object of GraphQL documents by the SHA-256 of their text, in hexadecimal.';
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const DATABASE_URL = 'postgres://keyframe:x@db.test/keyframe';
@@ -71,6 +77,10 @@ test('nothing configured: loopback, port 4000, both embedded defaults, demo acco
     supportContact: 'Ask your administrator',
     demo: true,
     logLevel: 'info',
+    limits: Object.fromEntries(Object.entries(LIMITS).map(([name, { standard }]) => [name, standard])),
+    introspection: true,
+    corsOrigins: [],
+    trusted: null,
   });
   expect(Object.isFrozen(config)).toBe(true);
 });
@@ -147,6 +157,18 @@ test.each<[Record<string, string>, object]>([
     { DATABASE_POOL_SIZE: '2', LOG_LEVEL: 'debug' },
     { databasePoolSize: 2, logLevel: 'debug' },
   ],
+  [
+    { MAX_DEPTH: '20', REQUEST_TIMEOUT_SECONDS: '5' },
+    { limits: { maxDepth: 20, requestTimeoutSeconds: 5, maxTokens: LIMITS.maxTokens.standard } },
+  ],
+  [
+    { INTROSPECTION: '0', CORS_ORIGINS: 'https://a.test, http://b.test:8080' },
+    { introspection: false, corsOrigins: ['https://a.test', 'http://b.test:8080'] },
+  ],
+  [
+    { TRUSTED_DOCUMENTS: trusted, TRUSTED_DOCUMENTS_ONLY: '1' },
+    { trusted: { texts: { ['a'.repeat(64)]: '{ x }' }, alone: true } },
+  ],
 ])('%j', (env, expected) => {
   expect(readConfig('all', env)).toMatchObject(expected);
 });
@@ -206,6 +228,21 @@ test.each<[Record<string, string>, string]>([
   [
     { ...oidc, JWT_ISSUER: oidc.OIDC_ISSUER },
     'JWT_ISSUER and OIDC_ISSUER must differ: tokens of ours are not the provider’s.',
+  ],
+  [{ MAX_DEPTH: '3' }, 'MAX_DEPTH must be a whole number from 15 to 100.'],
+  [{ INTROSPECTION: 'off' }, 'INTROSPECTION must be 0 or 1.'],
+  [{ CORS_ORIGINS: '*' }, noOrigin],
+  [{ CORS_ORIGINS: 'https://a.test/' }, noOrigin],
+  [{ CORS_ORIGINS: 'null' }, noOrigin],
+  [
+    { TRUSTED_DOCUMENTS: join(folder, 'none') },
+    'TRUSTED_DOCUMENTS must be the path of a file that this process can read.',
+  ],
+  [{ TRUSTED_DOCUMENTS: pem }, noDocuments],
+  [{ TRUSTED_DOCUMENTS: keep('short.json', '{ "abc": "{ x }" }') }, noDocuments],
+  [
+    { TRUSTED_DOCUMENTS_ONLY: '1' },
+    'TRUSTED_DOCUMENTS_ONLY needs TRUSTED_DOCUMENTS beside it: nothing would be answered.',
   ],
   [{ WORKER_CONCURRENCY: '101' }, 'WORKER_CONCURRENCY must be a whole number from 1 to 100.'],
 ])('%j is one fault, in a sentence', (env, sentence) => {

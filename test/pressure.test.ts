@@ -1,5 +1,6 @@
 /** More to do than the process can: what would only wait is refused at once, and only that, and only as long as that. */
 import fs from 'node:fs';
+import { get } from 'node:http';
 import { startTestApp, type TestApp, type TestClient } from './support/app';
 import { instanceId } from './support/stories';
 import { until } from './support/until';
@@ -105,6 +106,25 @@ describe.each([
     await Promise.all(answers); // each of them is answered, one way or the other
   });
 });
+
+test.each(['/graphql/', '/%67raphql', '/graphql#x', 'http://any.test/graphql'])('%s is no way around it', async (path) => {
+  const ask = (): Promise<number | undefined> =>
+    new Promise((done, fail) => {
+      const separator = path.includes('#') ? '' : '?query=%7Bviewer%7Brole%7D%7D';
+      const { hostname, port } = new URL(app.url);
+      const headers = { 'apollo-require-preflight': '1', authorization: `Bearer ${ops.token}` };
+      get({ hostname, port, path: `${path}${separator}`, headers }, (response) => {
+        response.resume().once('end', () => done(response.statusCode));
+      }).once('error', fail);
+    });
+  expect(await ask()).not.toBe(404);
+  await exhaustPool();
+  const waiting = ops.send(VIEWER);
+  await until(() => (app.db.driver as any).master.waitingCount > 0);
+  expect(await ask()).toBe(503);
+  for (const step of undo.splice(0)) await step();
+  await waiting;
+}); // prettier-ignore
 
 test('over WebSocket and as event stream an operation is refused too, and what streams already goes on', async () => {
   const id = await instanceId(ops, 'web-1');

@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { FAILED_TRIES } from '../src/auth/sign-in-limit';
 import { Role, UserStatus } from '../src/entities/enums';
-import { forgetOldCounts } from '../src/services/housekeeping';
 import { Audit } from '../src/services/audit';
+import { forgetOldCounts } from '../src/services/housekeeping';
 import { Users } from '../src/services/users';
 import { startTestApp, TestClient, type TestApp } from './support/app';
 import { createDatabase, type TestDatabase } from './support/database';

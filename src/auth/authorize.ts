@@ -5,7 +5,6 @@
 import { getDirective } from '@graphql-tools/utils';
 import {
   getDirectiveValues,
-  getVariableValues,
   GraphQLError,
   GraphQLIncludeDirective,
   GraphQLSkipDirective,
@@ -66,7 +65,10 @@ export class Authorizer {
     if (faults.length > 0) throw new Error(`The schema's rules of access are broken:\n  ${faults.join('\n  ')}`);
   }
 
-  /** One error per refused field, with its path; none when all may be selected. The document must be valid. */
+  /**
+   * One error per refused field, with its path; none when all may be selected. The document must be valid, the variables
+   * coerced: defaults count as well.
+   */
   authorize(
     document: DocumentNode,
     operation: OperationDefinitionNode,
@@ -78,11 +80,9 @@ export class Authorizer {
     const fragments = new Map(
       document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])),
     );
-    // Defaults count as well. Variables that cannot be coerced end the operation later; until then every field counts.
-    const { coerced = {} } = getVariableValues(this.schema, operation.variableDefinitions ?? [], variables);
     const walk: Walk = {
       fragments,
-      variables: coerced,
+      variables,
       caller,
       clean: new Set(),
       refused: new Set(),

@@ -15,6 +15,11 @@ export function isDatabaseAway(error: unknown): boolean {
   return (typeof code === 'string' && CODES.test(code)) || (error instanceof Error && TEXTS.test(error.message));
 }
 
+/** Whether Postgres gave a statement up because it took too long. */
+export function wasStopped(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === '57014';
+}
+
 /** How long to wait before a database that was away is asked again. */
 const ASK_AGAIN_MS = 250;
 

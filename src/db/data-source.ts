@@ -12,9 +12,14 @@ const RESTING_TRANSACTION_MS = 30_000;
 
 /**
  * A pool on `url`. Nothing is synchronised, ever: the schema changes by migrations only, which may take their time
- * (`patient`).
+ * (`patient`). Where requests are answered that may take `requestMs`, a statement may take half of it: see `Reads`.
  */
-export function createDataSource(url: string, poolSize: number, { patient = false } = {}): DataSource {
+export function createDataSource(
+  url: string,
+  poolSize: number,
+  { patient = false, requestMs = Infinity } = {},
+): DataSource {
+  const statementMs = Math.min(STATEMENT_MS, requestMs / 2);
   return new DataSource({
     type: 'postgres',
     url,
@@ -29,8 +34,8 @@ export function createDataSource(url: string, poolSize: number, { patient = fals
       keepAlive: true,
       Client: connectionsThatLeave(),
       ...(!patient && {
-        statement_timeout: STATEMENT_MS,
-        query_timeout: STATEMENT_MS + 5000,
+        statement_timeout: statementMs,
+        query_timeout: statementMs + 5000,
         idle_in_transaction_session_timeout: RESTING_TRANSACTION_MS,
       }),
     },

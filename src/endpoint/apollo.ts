@@ -1,64 +1,91 @@
-/** Apollo: GraphQL over HTTP. Its one plugin of ours authorizes before execution and sets the status of the answer. */
+/** Apollo: GraphQL over HTTP. Its one plugin of ours stands at the gate, and sets the status of the answer. */
 import { ApolloServer, HeaderMap, type ApolloServerPlugin, type GraphQLRequestListener } from '@apollo/server';
 import { ApolloServerPluginCacheControlDisabled } from '@apollo/server/plugin/disabled';
-import { GraphQLError, OperationTypeNode, type GraphQLSchema, type OperationDefinitionNode } from 'graphql';
-import type { Context, Surroundings } from '../resolvers/context';
-import { recordForbidden } from '../resolvers/refusals';
+import { OperationTypeNode, parse, type GraphQLError, type GraphQLSchema } from 'graphql';
 import { retryAfter, statusOf, toFormatted, type Report } from './errors';
+import { failure, isRefusal, type Asker, type Gate, type Params, type Pass, type Refusal } from './gate';
 
-export function createApollo(schema: GraphQLSchema, shared: Surroundings, report: Report): ApolloServer<Context> {
-  return new ApolloServer<Context>({
+export function createApollo(schema: GraphQLSchema, gate: Gate, report: Report): ApolloServer<Asker> {
+  return new ApolloServer<Asker>({
     schema,
-    introspection: true,
+    introspection: true, // is the gate's to refuse, as everything about documents
     csrfPrevention: true,
     allowBatchedHttpRequests: false,
     includeStacktraceInErrorResponses: false,
     hideSchemaDetailsFromClientErrors: true,
     persistedQueries: false,
+    documentStore: null, // the gate has its own
     stopOnTerminationSignals: false,
     formatError: (_, error) => toFormatted(error, report),
     // The cache-control plugin wraps every field; the landing page would need another host.
-    plugins: [ApolloServerPluginCacheControlDisabled(), accessAndStatus(shared, report)],
+    plugins: [ApolloServerPluginCacheControlDisabled(), throughTheGate(gate, report)],
     logger: quiet(report),
   });
 }
 
-function accessAndStatus(shared: Surroundings, report: Report): ApolloServerPlugin<Context> {
-  const listener: GraphQLRequestListener<Context> = {
-    // Answers in place of execution when a field is refused: `data` is absent and nothing has been looked up.
-    responseForOperation: async ({ document, operation: found, request, contextValue }) => {
-      // Apollo asks also when operationName names none; it refuses that itself, a step later.
-      const operation = found as OperationDefinitionNode | undefined;
-      if (!operation) return null;
-      const errors = shared.authorizer.authorize(document, operation, request.variables ?? {}, contextValue.caller);
-      await recordForbidden(shared, contextValue, document, operation, errors);
-      // Executed like a query it would fail with an error of ours.
-      if (errors.length === 0 && operation.operation === OperationTypeNode.SUBSCRIPTION) errors.push(notHere());
-      if (errors.length === 0) return null;
-      const singleResult = { errors: errors.map((error) => toFormatted(error, report)) };
-      return { http: { status: 200, headers: new HeaderMap() }, body: { kind: 'single', singleResult } };
+/** In place of documents that are refused, and for texts: Apollo parses nothing when there is a document. */
+const NOTHING = '{ __typename }';
+const NO_DOCUMENT = parse(NOTHING);
+
+function throughTheGate(gate: Gate, report: Report): ApolloServerPlugin<Asker> {
+  return {
+    // Apollo has judged the form of the request and prevented CSRF; it has not looked at the document yet.
+    requestDidStart: async (asked) => {
+      const { request, contextValue: asker } = asked;
+      const verdict = await gate.admit({ ...request, documentId: documentIdOf(request.http) }, asker);
+      request.query = NOTHING;
+      delete request.extensions;
+      if (isRefusal(verdict)) Object.assign(asked, { document: NO_DOCUMENT });
+      else {
+        const { document, contextValue, variableValues } = verdict.args;
+        request.variables = variableValues ?? {};
+        Object.assign(asked, { document, contextValue });
+      }
+      return listener(verdict, report);
     },
-    willSendResponse: ({ request, response }) => {
-      if (response.body.kind === 'single' && response.body.singleResult.errors) {
+  };
+}
+
+function listener(verdict: Pass | Refusal, report: Report): GraphQLRequestListener<Asker> {
+  return {
+    // Answers in place of execution what is refused: `data` is absent and nothing has been looked up.
+    responseForOperation: () => {
+      if (!isRefusal(verdict)) return Promise.resolve(null);
+      const singleResult = { errors: verdict.map((error) => toFormatted(error, report)) };
+      return Promise.resolve({
+        http: { status: 200, headers: new HeaderMap() },
+        body: { kind: 'single', singleResult },
+      });
+    },
+    willSendResponse: ({ request, response: { http, body } }) => {
+      if (body.kind !== 'single') return Promise.resolve();
+      const { singleResult } = body;
+      if (!isRefusal(verdict) && singleResult.data !== undefined)
+        singleResult.extensions = { ...singleResult.extensions, cost: verdict.cost };
+      // 405 for a mutation by GET is Apollo's to say.
+      if (singleResult.errors && http.status !== 405) {
         const modern = request.http?.headers.get('accept')?.includes('application/graphql-response+json') ?? false;
-        response.http.status = keepsOwnStatus(response.http.status) ?? statusOf(response.body.singleResult, modern);
-        const seconds = retryAfter(response.body.singleResult);
-        if (seconds) response.http.headers.set('retry-after', seconds);
+        http.status = statusOf(singleResult, modern);
+        const seconds = retryAfter(singleResult);
+        if (seconds) http.headers.set('retry-after', seconds);
       }
       return Promise.resolve();
     },
   };
-  return { requestDidStart: () => Promise.resolve(listener) };
 }
 
-function notHere(): GraphQLError {
+/** Apollo knows no ids of documents. */
+function documentIdOf(http: { body: unknown; search: string } | undefined): unknown {
+  const { documentId } = (http?.body ?? {}) as Params;
+  if (documentId !== undefined || !http?.search.includes('documentId=')) return documentId;
+  return new URLSearchParams(http.search).get('documentId');
+}
+
+/** A plain request and its answer are over at once. */
+export function takesNoSubscription(operation: OperationTypeNode): GraphQLError | null {
+  if (operation !== OperationTypeNode.SUBSCRIPTION) return null;
   const message = 'A subscription needs a WebSocket (graphql-transport-ws), or "Accept: text/event-stream".';
-  return new GraphQLError(message, { extensions: { code: 'BAD_REQUEST' } });
-}
-
-/** 405 for a mutation by GET is Apollo's to say. */
-function keepsOwnStatus(status: number | undefined): number | undefined {
-  return status === 405 ? status : undefined;
+  return failure(message, 'BAD_REQUEST');
 }
 
 function quiet(report: Report) {

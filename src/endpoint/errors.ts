@@ -1,8 +1,8 @@
 /** Every error at the top of a response: one of the contract's codes, a correlation id, and nothing of our insides. */
 import { unwrapResolverError } from '@apollo/server/errors';
 import { GraphQLError, type FormattedExecutionResult, type GraphQLFormattedError } from 'graphql';
-import { isDatabaseAway } from '../db/away';
-import { RequestError } from '../errors';
+import { isDatabaseAway, wasStopped } from '../db/away';
+import { RequestError, TOOK_TOO_LONG } from '../errors';
 import { correlationId } from './correlation';
 
 export type Report = (level: 'info' | 'error', what: object, message: string) => void;
@@ -13,20 +13,20 @@ const PASSED_ON = new Set([
   'OPERATION_RESOLUTION_FAILURE',
   'BAD_REQUEST',
   'BAD_USER_INPUT',
-  'PERSISTED_QUERY_NOT_FOUND',
-  'PERSISTED_QUERY_NOT_ALLOWED',
   'UNAUTHENTICATED',
   'FORBIDDEN',
   'RATE_LIMITED',
+  'QUERY_TOO_COMPLEX',
   'SERVICE_UNAVAILABLE',
   'INTERNAL_SERVER_ERROR',
 ]);
 
-/** Names of the contract for what libraries call otherwise. */
-const RENAMED: Record<string, string> = { PERSISTED_QUERY_NOT_SUPPORTED: 'PERSISTED_QUERY_NOT_ALLOWED' };
+/** Is said as it is: it has its id, and is a line in the log with all others of its kind and second. */
+export class Overload extends GraphQLError {}
 
 /** An error as the client may see it. Our own faults are logged whole and shown only by their id. */
 export function toFormatted(error: unknown, report: Report): GraphQLFormattedError {
+  if (error instanceof Overload) return error.toJSON();
   const id = correlationId();
   const shown = error instanceof GraphQLError ? error.toJSON() : { message: '' };
   const place = { ...(shown.locations && { locations: shown.locations }), ...(shown.path && { path: shown.path }) };
@@ -43,7 +43,11 @@ export function toFormatted(error: unknown, report: Report): GraphQLFormattedErr
   const code = codeOf(error, cause);
   if (code === 'SERVICE_UNAVAILABLE' || code === 'INTERNAL_SERVER_ERROR') {
     report('error', { correlationId: id, code, err: cause }, 'a request failed');
-    return { message: MASKED[code], ...place, extensions: { code, correlationId: id } };
+    return {
+      message: wasStopped(cause) ? TOOK_TOO_LONG : MASKED[code],
+      ...place,
+      extensions: { code, correlationId: id },
+    };
   }
   report('info', { correlationId: id, code, path: shown.path }, 'a request was refused');
   // What extensions a library adds beyond its code is its own affair: only ours are passed on.
@@ -62,8 +66,7 @@ export const MASKED = {
 function codeOf(error: unknown, cause: unknown): string {
   if (isDatabaseAway(cause)) return 'SERVICE_UNAVAILABLE';
   const given = error instanceof GraphQLError ? asText(error.extensions.code) : '';
-  const code = RENAMED[given] ?? given;
-  if (PASSED_ON.has(code)) return code;
+  if (PASSED_ON.has(given)) return given;
   // graphql-js has no codes: an error of its own that no field threw is about the document or a variable.
   return error instanceof GraphQLError && error.path === undefined && !given
     ? 'BAD_USER_INPUT'
@@ -102,6 +105,7 @@ const STATUSES = new Map([
   ['BAD_REQUEST', 400],
   ['GRAPHQL_PARSE_FAILED', 400],
   ['GRAPHQL_VALIDATION_FAILED', 400],
+  ['QUERY_TOO_COMPLEX', 400],
   ['OPERATION_RESOLUTION_FAILURE', 400],
 ]);
 const ALWAYS = new Set(['SERVICE_UNAVAILABLE', 'RATE_LIMITED', 'UNAUTHENTICATED', 'BAD_REQUEST']);

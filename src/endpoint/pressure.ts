@@ -3,11 +3,10 @@
  * the database's pool. Until then it waits in line; whoever would wait too long is told so at once. So those who get their turn
  * are answered soon, and the process is always as busy as it can be.
  */
-import { GraphQLError } from 'graphql';
 import type { Pool } from 'pg';
 import type { DataSource } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import { MASKED, type Report } from './errors';
+import { MASKED, Overload, type Report } from './errors';
 
 /**
  * The longest wait for one's turn. A rush may take a moment to be worked off; when the line has stood for longer than that, there
@@ -21,9 +20,6 @@ const LOOK_EVERY_MS = 10;
 const LEAST_TURNS = 2;
 /** How long refusals share an id and a line of the log. */
 const PERIOD_MS = 1000;
-
-/** Is said as it is: it has its id, and is a line in the log with all others of its second. */
-export class Overload extends GraphQLError {}
 
 const RETRY_AFTER_SECONDS = 1;
 

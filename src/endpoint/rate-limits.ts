@@ -4,8 +4,8 @@ import type { Caller, Origin } from '../auth/actor';
 import { networkOf } from '../auth/network';
 import { BAD_TOKENS_PER_MINUTE } from '../auth/sign-in-limit';
 import type { Usage } from '../auth/usage';
-import type { Report } from './errors';
-import { Overload, refusalBy, type Refusal } from './pressure';
+import { Overload, type Report } from './errors';
+import { refusalBy, type Refusal } from './pressure';
 
 /** How long the refusals of one key share an id and a line of the log. */
 const PERIOD_MS = 1000;
@@ -20,7 +20,7 @@ export interface RateSettings {
 
 type Kind = keyof typeof WHOSE;
 /** A response or a socket; one that is closed already would be counted for ever. */
-interface Closes {
+export interface Closes {
   once: (event: 'close', work: () => void) => unknown;
 }
 
@@ -70,9 +70,9 @@ export class RateLimits {
     );
   }
 
-  /** The same when it is known whose it is. */
-  streamOfCaller({ actor }: Caller, stream: Closes): Refusal | null {
-    if (!actor) return null;
+  /** The same when it is known whose it is, if there is any. */
+  streamOfCaller({ actor }: Caller, stream: Closes | undefined): Refusal | null {
+    if (!actor || !stream) return null;
     return this.hold({ kind: 'account streams', who: actor.userId, limit: this.settings.openStreams.account }, stream);
   }
 

@@ -12,7 +12,8 @@ export function judgeStreamRequest({ method, body, query }: FastifyRequest): voi
 
 function faultOf(request: unknown, inUrl: boolean): string | null {
   if (!isObject(request)) return 'The body must be one JSON object.';
-  if (typeof request['query'] !== 'string') return 'Give a query: the text of a GraphQL document.';
+  const isNamed = request['documentId'] !== undefined || request['extensions'] !== undefined;
+  if (typeof request['query'] !== 'string' && !isNamed) return 'Give a query: the text of a GraphQL document.';
   for (const name of ['variables', 'extensions']) {
     const given = inUrl ? fromText(request[name]) : request[name];
     if (given !== undefined && given !== null && !isObject(given)) return `${name} must be a JSON object.`;

@@ -1,39 +1,32 @@
 /** Operations that stream: WebSocket (graphql-transport-ws) and server-sent events, by the same steps as HTTP. */
-import type { ServerResponse } from 'node:http';
+import { STATUS_CODES, type ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
 import {
   execute,
-  getOperationAST,
   GraphQLError,
-  parse,
+  OperationTypeNode,
   subscribe,
-  validate,
   type ExecutionArgs,
   type ExecutionResult,
   type FormattedExecutionResult,
   type GraphQLFormattedError,
-  type GraphQLSchema,
 } from 'graphql';
 import { createHandler as createSseHandler } from 'graphql-sse/lib/use/fastify';
 import { CloseCode, makeServer, type Context as SocketContext, type Server as WsProtocol } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import { NOBODY, type Caller, type Origin } from '../auth/actor';
-import { Context, type Surroundings } from '../resolvers/context';
-import { recordForbidden } from '../resolvers/refusals';
-import { correlate, correlationId } from './correlation';
-import { toFormatted, type Report } from './errors';
+import { isDatabaseAway } from '../db/away';
+import { RequestError } from '../errors';
+import type { Surroundings } from '../resolvers/context';
+import { correlate } from './correlation';
+import { Overload, retryAfter, toFormatted, type Report } from './errors';
+import { failure, isRefusal, type Gate, type Params, type Refusal } from './gate';
 import type { OriginOf } from './origin';
-import { Overload, type Pressure, type Refusal } from './pressure';
+import type { Pressure, Refusal as Overloaded } from './pressure';
 import type { RateLimits } from './rate-limits';
 
 /** A code at which clients do not connect again by themselves. */
 const TOO_MANY = CloseCode.TooManyInitialisationRequests;
-
-interface Params {
-  query: string;
-  operationName?: string | null | undefined;
-  variables?: Record<string, unknown> | null | undefined;
-}
 
 /** The other side of a socket. */
 interface Peer {
@@ -47,58 +40,31 @@ export class Streams {
   private readonly opened = new Set<Pick<SocketContext, 'subscriptions'>>();
 
   constructor(
-    private readonly schema: GraphQLSchema,
-    private readonly shared: Surroundings,
+    private readonly gate: Gate,
+    private readonly shared: Pick<Surroundings, 'actors' | 'events'>,
+    private readonly maxSocketOperations: number,
     private readonly report: Report,
     private readonly pressure: Pressure,
     private readonly originOf: OriginOf,
-    private readonly limits: RateLimits,
+    private readonly rates: RateLimits,
   ) {}
-
-  /** Parse, validate, authorize: what executing needs, or why it is refused. The same order as Apollo's over HTTP. */
-  private async prepare(
-    params: Params,
-    caller: Caller,
-    origin: Origin,
-  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
-    try {
-      const document = parse(params.query);
-      const invalid = validate(this.schema, document);
-      if (invalid.length > 0) return invalid.map((error) => withCode(error, 'GRAPHQL_VALIDATION_FAILED'));
-      const operation = getOperationAST(document, params.operationName);
-      if (!operation) return [failure('Name one of the operations of the document.', 'OPERATION_RESOLUTION_FAILURE')];
-      const variables = params.variables ?? {};
-      const authorize = (as: Caller) => this.shared.authorizer.authorize(document, operation, variables, as);
-      const context = new Context(this.shared, caller, correlationId(), origin);
-      const refused = authorize(caller);
-      await recordForbidden(this.shared, context, document, operation, refused);
-      if (refused.length > 0) return refused;
-      context.authorizeAgain = (actor) => authorize({ actor, badToken: false });
-      return {
-        schema: this.schema,
-        document,
-        operationName: params.operationName ?? null,
-        variableValues: variables,
-        contextValue: context,
-      };
-    } catch (error) {
-      if (error instanceof GraphQLError) return [withCode(error, 'GRAPHQL_PARSE_FAILED')];
-      throw error;
-    }
-  }
 
   /** Server-sent events in distinct connections mode: one operation a request. */
   sse(): ReturnType<typeof createSseHandler> {
     return createSseHandler({
-      schema: this.schema,
       execute: (args) => execute(args),
       subscribe: (args) => subscribe(args),
-      onSubscribe: async ({ raw }, params) => {
+      validate: () => [], // has been done
+      onSubscribe: async ({ raw, context: { reply } }, params) => {
         const origin = this.originOf(raw.raw);
-        const caller = await this.shared.actors.identify(raw.headers.authorization, origin);
-        const prepared = await this.prepare(params, caller, origin);
+        const verdict = await this.gate.admit(params, {
+          identify: () => this.shared.actors.identify(raw.headers.authorization, origin),
+          origin,
+          ...(!reply.raw.destroyed && { stream: reply.raw }),
+          takes: (operation) => (raw.method === 'GET' && operation === OperationTypeNode.MUTATION ? notByGet() : null),
+        });
         // The library types contexts more narrowly than it uses them.
-        return (isRefusal(prepared) ? refusal(prepared) : prepared) as never;
+        return (isRefusal(verdict) ? (this.unavailable(verdict) ?? refusal(verdict)) : verdict.args) as never;
       },
       onOperation: (_context, { raw, context: { reply } }, _args, result) => {
         if (Symbol.asyncIterator in result) this.endless.add(raw);
@@ -112,25 +78,24 @@ export class Streams {
   webSocket(): WsProtocol<Peer> {
     const callers = new WeakMap<WebSocket, Caller>();
     return makeServer<Record<string, unknown>, Peer>({
-      schema: this.schema,
       onConnect: async (context) => {
         const { connectionParams, extra } = context;
         const { socket, origin } = extra;
         this.opened.add(context);
         socket.once('close', () => this.opened.delete(context));
         const authorization = connectionParams?.authorization ?? connectionParams?.Authorization;
-        const caller = await this.shared.actors.identify(
-          typeof authorization === 'string' ? authorization : undefined,
-          origin,
-        );
+        const given = typeof authorization === 'string' ? authorization : undefined;
+        const caller = await this.shared.actors.identify(given, origin);
         callers.set(socket, caller);
-        if (socket.readyState === socket.OPEN && this.limits.streamOfCaller(caller, socket))
+        if (socket.readyState === socket.OPEN && this.rates.streamOfCaller(caller, socket))
           socket.close(TOO_MANY, 'Too many sockets and event streams are open');
         if (caller.actor) this.closeWhenLost(socket, caller.actor);
       },
-      onSubscribe: ({ extra: { socket, origin } }, _id, params) =>
+      onSubscribe: ({ extra: { socket, origin }, subscriptions }, _id, params) =>
         correlate(() =>
-          this.subscribed(params, origin, callers.get(socket)).catch((error: unknown) => [asGraphQL(error)]),
+          Object.keys(subscriptions).length > this.maxSocketOperations
+            ? [this.tooMany()]
+            : this.subscribed(params, origin, callers.get(socket)),
         ),
       // Closed here as well, so that it never depends on who is faster: the error would complete the operation, and a client
       // without another one closes the socket by itself.
@@ -144,17 +109,31 @@ export class Streams {
   }
 
   /** What fails is said of this one operation, and leaves the socket's others alone. */
-  private async subscribed(
-    params: Params,
-    origin: Origin,
-    known: Caller = NOBODY,
-  ): Promise<ExecutionArgs | readonly GraphQLError[]> {
-    const refusal = await new Promise<Refusal | null>((decide) => this.pressure.turn(decide));
-    const tooMany = refusal ?? this.limits.ofAddress(origin);
+  private async subscribed(params: Params, origin: Origin, known: Caller = NOBODY): Promise<ExecutionArgs | Refusal> {
+    const refused = await new Promise<Overloaded | null>((decide) => this.pressure.turn(decide));
+    const tooMany = refused ?? this.rates.ofAddress(origin);
     if (tooMany) return tooMany.errors;
-    const actor = known.actor && (await this.shared.actors.current(known.actor));
-    const caller = { actor, badToken: known.badToken || (known.actor !== null && actor === null) };
-    return this.limits.ofCaller(caller, origin)?.errors ?? this.prepare(params, caller, origin);
+    const identify = async () => {
+      const actor = known.actor && (await this.shared.actors.current(known.actor));
+      return { actor, badToken: known.badToken || (known.actor !== null && actor === null) };
+    };
+    const verdict = await this.gate.admit(params, { identify, origin });
+    return isRefusal(verdict) ? verdict : verdict.args;
+  }
+
+  /** Balancers and clients look at the status: that it is too much, or the database away, is no event. */
+  private unavailable(refused: Refusal): [string, object] | null {
+    const status = refused.some((error) => error instanceof Overload) ? 429 : refused.some(isAway) ? 503 : null;
+    if (status === null) return null;
+    const errors = this.format(refused);
+    const seconds = retryAfter({ errors });
+    const headers = { 'content-type': 'application/json; charset=utf-8', ...(seconds && { 'retry-after': seconds }) };
+    return [JSON.stringify({ errors }), { status, statusText: STATUS_CODES[status], headers }];
+  }
+
+  private tooMany(): GraphQLError {
+    const message = `One socket carries at most ${this.maxSocketOperations} operations at once: end some, or open another.`;
+    return failure(message, 'QUERY_TOO_COMPLEX');
   }
 
   /** Whether a request has turned out to be an event stream of a subscription. */
@@ -186,12 +165,8 @@ export class Streams {
   }
 
   private format(errors: readonly unknown[]): GraphQLFormattedError[] {
-    return errors.map((error) => (error instanceof Overload ? error.toJSON() : toFormatted(error, this.report)));
+    return errors.map((error) => toFormatted(error, this.report));
   }
-}
-
-function isRefusal(prepared: ExecutionArgs | readonly GraphQLError[]): prepared is readonly GraphQLError[] {
-  return Array.isArray(prepared);
 }
 
 interface Course {
@@ -240,25 +215,16 @@ function isLoss(error: unknown): boolean {
   return code === 'UNAUTHENTICATED' || (code === 'FORBIDDEN' && requiredRoles !== undefined);
 }
 
+/** Ours or the identity provider's to mend. */
+function isAway({ originalError: cause }: GraphQLError): boolean {
+  return isDatabaseAway(cause) || (cause instanceof RequestError && cause.code === 'SERVICE_UNAVAILABLE');
+}
+
 /** As a stream of one event; the library knows no result without data. */
-async function* refusal(errors: readonly GraphQLError[]): AsyncGenerator<ExecutionResult, void> {
+async function* refusal(errors: Refusal): AsyncGenerator<ExecutionResult, void> {
   yield await Promise.resolve({ errors });
 }
 
-function asGraphQL(error: unknown): GraphQLError {
-  return error instanceof GraphQLError ? error : new GraphQLError(String(error), { originalError: error as Error });
-}
-
-function withCode(error: GraphQLError, code: string): GraphQLError {
-  const { nodes, source, positions } = error;
-  return new GraphQLError(error.message, {
-    ...(nodes && { nodes }),
-    ...(source && { source }),
-    ...(positions && { positions }),
-    extensions: { code },
-  });
-}
-
-function failure(message: string, code: string): GraphQLError {
-  return new GraphQLError(message, { extensions: { code } });
+function notByGet(): GraphQLError {
+  return failure('A mutation needs POST: it is not executed by GET.', 'BAD_REQUEST');
 }

@@ -1,5 +1,5 @@
-import { AuditCheckpoint } from './audit-checkpoint';
 import { ApiToken } from './api-token';
+import { AuditCheckpoint } from './audit-checkpoint';
 import { AuditEvent } from './audit-event';
 import { Engine } from './engine';
 import { Event } from './event';

@@ -1,9 +1,7 @@
 /** Pages by keyset: what the arguments ask for, and the cursors that answers carry. */
 import { RequestError } from '../errors';
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../limits';
 import type { Listing, Order } from './lists';
-
-export const DEFAULT_PAGE_SIZE = 25;
-export const MAX_PAGE_SIZE = 100;
 
 export interface PageArguments {
   first?: number | null;

@@ -8,6 +8,7 @@ import type { Actor } from '../auth/actor';
 import { columnsOf, findRow, queryEntities, toEntity, type EntityClass } from '../db/rows';
 import type { Engine } from '../entities/engine';
 import type { User } from '../entities/user';
+import { RequestError, TOOK_TOO_LONG } from '../errors';
 import { readOn, type Place, type Reading } from './event-log';
 import type { Filter } from './filters';
 import type { Listing, Order } from './lists';
@@ -31,10 +32,21 @@ export interface Connection<T> {
 export class Reads {
   private readonly loaders = new Map<string, DataLoader<string, unknown>>();
 
+  private readonly since = performance.now();
+
+  /** `timeoutMs`: how long the request may take. */
   constructor(
-    private readonly db: DataSource,
+    private readonly source: DataSource,
     readonly actor: Actor,
+    private readonly timeoutMs: number,
   ) {}
+
+  /** No statement begins when half of the time is over, and none may take more than the other half. */
+  private get db(): DataSource {
+    if (performance.now() - this.since > this.timeoutMs / 2)
+      throw new RequestError('SERVICE_UNAVAILABLE', TOOK_TOO_LONG);
+    return this.source;
+  }
 
   /** A visible row by its id; null when it is hidden or missing, which nobody can tell apart. */
   byId<T extends object>(listing: Listing<T>, id: string): Promise<T | null> {

@@ -3,7 +3,7 @@ import { Field, Int, ObjectType, Query, Resolver } from 'type-graphql';
 import { Public } from '../auth/directives';
 import { BAD_TOKENS_PER_MINUTE, FAILED_TRIES } from '../auth/sign-in-limit';
 import { EngineKind } from '../entities/enums';
-import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from '../read/page';
+import { DEFAULT_PAGE_SIZE, LIMIT_NAMES, LIMITS, MAX_PAGE_SIZE, type Limits } from '../limits';
 import type { Engines } from '../services/engines';
 import { MAX_SNAPSHOT_IDS } from '../services/snapshot-deletion';
 import { MAX_NODE_IDS } from './node.resolver';
@@ -21,9 +21,6 @@ class ApiLimits {
 
   @Field(() => Int, { description: 'The most ids that `deleteSnapshots` takes.' })
   maxSnapshotIds: number;
-
-  @Field(() => Int, { description: 'The largest request body, in bytes.' })
-  maxBodyBytes: number;
 
   @Field(() => Int, { nullable: true, description: 'Requests of one account in a minute; null: any number.' })
   requestsPerMinutePerAccount: number | null;
@@ -63,6 +60,9 @@ class ApiLimits {
   badTokensPerMinutePerAddress: number;
 }
 
+// The others are settings: each under its own name.
+for (const name of LIMIT_NAMES) Field(() => Int, { description: LIMITS[name].description })(ApiLimits.prototype, name);
+
 @ObjectType({ description: 'The engine, as far as everyone may know.' })
 class ApiEngine {
   @Field(() => EngineKind, { description: 'Which engine it is. LOCAL is for trying and testing.' })
@@ -98,7 +98,7 @@ class ApiInfo {
   engine: ApiEngine | null;
 
   @Field(() => ApiLimits, { description: 'Bounds of what may be asked.' })
-  limits: ApiLimits;
+  limits: ApiLimits & Limits;
 
   @Field(() => ApiExternalIdentity, {
     nullable: true,
@@ -123,7 +123,7 @@ export class ApiInfoResolver {
     private readonly about: {
       version: string;
       supportContact: string;
-      maxBodyBytes: number;
+      limits: Limits;
       externalIssuer: string | null;
       rates: Rates;
     },
@@ -146,7 +146,7 @@ export class ApiInfoResolver {
         maxPageSize: MAX_PAGE_SIZE,
         maxNodeIds: MAX_NODE_IDS,
         maxSnapshotIds: MAX_SNAPSHOT_IDS,
-        maxBodyBytes: this.about.maxBodyBytes,
+        ...this.about.limits,
         requestsPerMinutePerAccount: rates.requestsPerMinute.account || null,
         requestsPerMinutePerToken: rates.requestsPerMinute.token || null,
         requestsPerMinutePerAddress: rates.requestsPerMinute.address || null,

@@ -1,7 +1,7 @@
 /** Relay's connections, for each listed type. */
 import { ArgsType, Field, Int, ObjectType, type ClassType } from 'type-graphql';
-import { AuditEvent } from '../entities/audit-event';
 import { ApiToken } from '../entities/api-token';
+import { AuditEvent } from '../entities/audit-event';
 import { Instance } from '../entities/instance';
 import { InstanceAssignment } from '../entities/instance-assignment';
 import { Operation } from '../entities/operation';

@@ -15,13 +15,15 @@ export interface Surroundings {
   events: Events;
   actors: Actors;
   authorizer: Authorizer;
+  /** How long a request may take. */
+  requestTimeoutMs: number;
   /** A line in the log. */
   report: (level: 'info' | 'error', what: object, message: string) => void;
 }
 
 export class Context {
   private reader: Reads | undefined;
-  /** Set by the transport of a subscription: what would be refused if it were asked again as this actor. */
+  /** Set by the gate: what would be refused if it were asked again as this actor. */
   authorizeAgain: ((actor: Actor) => readonly GraphQLError[]) | undefined;
 
   constructor(
@@ -42,7 +44,7 @@ export class Context {
   }
 
   get reads(): Reads {
-    return (this.reader ??= new Reads(this.shared.db, this.actor));
+    return (this.reader ??= new Reads(this.shared.db, this.actor, this.shared.requestTimeoutMs));
   }
 
   /** From here on this operation reads as that actor: after a sign-in, or as they have become since. */

@@ -122,7 +122,7 @@ export const FIELDS = `
   ApiInfo                      | all                    | version administratorContact engine limits externalIdentity
   ApiExternalIdentity          | all                    | issuer
   ApiEngine                    | all                    | kind capabilities available
-  ApiLimits                    | all                    | defaultPageSize maxPageSize maxNodeIds maxSnapshotIds maxBodyBytes
+  ApiLimits                    | all                    | defaultPageSize maxPageSize maxNodeIds maxSnapshotIds maxBodyBytes maxDocumentBytes maxTokens maxDepth maxAliases maxDirectives maxRootFields maxFields maxDefinitions maxVariablesBytes maxVariablesDepth maxListLength maxCost maxSocketOperations requestTimeoutSeconds
   ApiLimits                    | all                    | requestsPerMinutePerAccount requestsPerMinutePerToken requestsPerMinutePerAddress openStreamsPerAccount openStreamsPerAddress failedSignInsPerAccount failedSignInsPerAddress badTokensPerMinutePerAddress
   SignInPayload                | all                    | accessToken refreshToken expiresAt viewer userErrors
   SignOutPayload               | all                    | userErrors
