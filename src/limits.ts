@@ -25,7 +25,7 @@ export const LIMITS = {
   maxDocumentBytes: limit(32_768, 4096, 1_048_576, 'The longest GraphQL document, in bytes of UTF-8.'),
   maxTokens: limit(2000, 500, 100_000, 'The most tokens (names, values, punctuation) of a document.'),
   maxDepth: limit(16, 15, 100, 'How deep fields may stand below each other; introspection as GraphiQL asks needs 15.'),
-  maxAliases: limit(50, 0, 10_000, 'The most aliases of a document.'),
+  maxAliases: limit(50, 0, 10_000, 'The most aliases and repetitions of a field in a document.'),
   maxDirectives: limit(50, 0, 10_000, 'The most directives of a document.'),
   maxRootFields: limit(20, 1, 1000, 'The most fields directly below one operation.'),
   maxFields: limit(1000, 250, 100_000, 'The most fields of one operation when every fragment is written out.'),

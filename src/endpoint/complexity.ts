@@ -31,7 +31,7 @@ export function judgeDocument(document: DocumentNode, limits: Limits): void {
     if (definition.kind === Kind.OPERATION_DEFINITION)
       within(limits, 'maxRootFields', roots, 'The number of fields directly below an operation');
   }
-  within(limits, 'maxAliases', survey.aliases, 'The number of aliases of a document');
+  within(limits, 'maxAliases', survey.aliases, 'The number of aliases and repeated fields of a document');
   within(limits, 'maxDirectives', survey.directives, 'The number of directives of a document');
   within(limits, 'maxVariablesDepth', survey.literalDepth, 'The depth of a literal');
 }
@@ -63,6 +63,7 @@ const NOTHING: Extent = { depth: 0, fields: 0, roots: 0 };
 
 /** Goes once over every part of a document: what was found of a fragment is true wherever it is spread. */
 class Survey {
+  /** And fields that a selection names again: validation compares each of them with each other. */
   aliases = 0;
   directives = 0;
   literalDepth = 0;
@@ -92,11 +93,13 @@ class Survey {
 
   private add({ selections }: SelectionSetNode): Extent {
     const sum: Extent = { ...NOTHING };
+    const names = new Set<string>();
     for (const node of selections) {
       this.directives += node.directives?.length ?? 0;
       for (const directive of node.directives ?? []) this.measureAll(directive.arguments);
       if (node.kind === Kind.FIELD) {
-        if (node.alias) this.aliases += 1;
+        if (node.alias || names.has(node.name.value)) this.aliases += 1;
+        names.add(node.name.value);
         this.measureAll(node.arguments);
         const below = node.selectionSet ? this.add(node.selectionSet) : NOTHING;
         include(sum, { depth: below.depth + 1, fields: below.fields + 1, roots: 1 });

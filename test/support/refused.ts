@@ -34,6 +34,7 @@ export const ABUSES: Record<string, [query: string, says: RegExp, code?: string]
   '10,000 aliases': [`{ ${repeat(10_000, (n) => `a${n}:x`)} }`, /length of a document|tokens/],
   'aliases of a short document': [`{ ${repeat(60, (n) => `a${n}: __typename`)} }`, /directly below|aliases/],
   'aliases further down': [`{ apiInfo { ${repeat(60, (n) => `a${n}: version`)} } }`, /aliases/],
+  'a field again and again': [`{ viewer { assignedInstances { nodes { ${repeat(400, () => 'snapshots { totalCount }')} } } } }`, /repeated fields/],
   '1,000 directives': [`{ apiInfo { version ${'@skip(if: false) '.repeat(1000)} } }`, /tokens/],
   '60 directives': [`{ apiInfo { version ${'@skip(if: false) '.repeat(60)} } }`, /directives/],
   'depth 500': [`${'{ a '.repeat(500)}${'}'.repeat(500)}`, /depth of a query/],
