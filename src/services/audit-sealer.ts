@@ -11,7 +11,7 @@ const EVERY_MS = 1000;
 const BATCH = 500;
 /** A checkpoint is due after so many entries, or so long after the last one when there is anything new. */
 const CHECKPOINT = { entries: 1000, ms: 60_000 };
-const STOP_WITHIN_MS = 2000;
+const STOP_WITHIN_MS = 1000;
 /** Any number that is ours alone. Who holds it seals. */
 export const SEALER_LOCK = 7_165_201_011;
 
