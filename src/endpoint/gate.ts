@@ -145,8 +145,9 @@ function isGiven(value: unknown): boolean {
   return value !== undefined && value !== null;
 }
 
-function asGraphQL(error: unknown): GraphQLError {
-  return new GraphQLError(error instanceof Error ? error.message : String(error), { originalError: error as Error });
+/** What went wrong is for the log: it is masked, unless the cause is one that may be told. */
+function asGraphQL(cause: unknown): GraphQLError {
+  return new GraphQLError('', { originalError: cause as Error, extensions: { code: 'INTERNAL_SERVER_ERROR' } });
 }
 
 /** An error of the request itself. */
