@@ -130,8 +130,9 @@ async function assemble(config: Config, log: Logger, onStop: OnStop, givenUp: Ab
   const joined = { url: null, accounts: [], databaseUrl: urls.url, db: null, engine: null, auditKeys };
   if (config.role === 'migrate') return joined;
 
-  const requestMs = config.limits.requestTimeoutSeconds * 1000;
-  const db = await createDataSource(urls.url, config.databasePoolSize, { requestMs }).initialize();
+  // A worker alone has nobody who waits.
+  const bound = config.role === 'worker' ? {} : { requestMs: config.limits.requestTimeoutSeconds * 1000 };
+  const db = await createDataSource(urls.url, config.databasePoolSize, bound).initialize();
   onStop(() => db.destroy());
   const audit = startAudit(db, auditKeys, log, onStop);
   const services: Services = {

@@ -5,7 +5,6 @@ import { Tokens } from '../src/auth/tokens';
 import { EngineError } from '../src/engine/engine';
 import { Role, UserStatus } from '../src/entities/enums';
 import { AppError } from '../src/errors';
-import { Audit } from '../src/services/audit';
 import { Operations } from '../src/services/operation-wishes';
 import { Sessions } from '../src/services/sessions';
 import { Users } from '../src/services/users';
