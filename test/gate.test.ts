@@ -154,6 +154,19 @@ describe('settings', () => {
       expect(await post({ query: VIEWER, ...persisted(hash) })).toEqual(expected);
       expect(await post({}, `?documentId=sha256:${hash}`)).toEqual(expected);
       expect(await post({}, `?extensions=${encodeURIComponent(JSON.stringify(persisted(hash).extensions))}`)).toEqual(expected); // prettier-ignore
+      const stream = async (body: object | null, search = '') => {
+        const headers = { 'content-type': 'application/json', accept: 'text/event-stream', authorization: `Bearer ${alice.token}` };
+        const response = await fetch(`${other.url}/graphql${search}`, body ? { method: 'POST', headers, body: JSON.stringify(body) } : { headers });
+        return JSON.parse(/^data: (.+)$/m.exec(await response.text())?.[1] ?? '{}') as any;
+      }; // prettier-ignore
+      const asked = [
+        await stream(persisted(hash)),
+        await stream({ documentId: `sha256:${hash}` }),
+        await stream(null, `?documentId=sha256:${hash}`),
+        await stream(null, `?extensions=${encodeURIComponent(JSON.stringify(persisted(hash).extensions))}`),
+      ];
+      expect(asked).toEqual(asked.map(() => ({ data: expected.data })));
+      expect(codesOf(await stream({ documentId: 'x' }))).toEqual(['BAD_REQUEST']);
       const socket = alice.socket();
       const { value } = await socket.iterate({ query: '', ...persisted(hash) }).next();
       await socket.dispose();

@@ -24,6 +24,7 @@ import { failure, isRefusal, type Gate, type Params, type Refusal } from './gate
 import type { OriginOf } from './origin';
 import type { Pressure, Refusal as Overloaded } from './pressure';
 import type { RateLimits } from './rate-limits';
+import { documentIdOf } from './stream-request';
 
 /** A code at which clients do not connect again by themselves. */
 const TOO_MANY = CloseCode.TooManyInitialisationRequests;
@@ -57,12 +58,16 @@ export class Streams {
       validate: () => [], // has been done
       onSubscribe: async ({ raw, context: { reply } }, params) => {
         const origin = this.originOf(raw.raw);
-        const verdict = await this.gate.admit(params, {
-          identify: () => this.shared.actors.identify(raw.headers.authorization, origin),
-          origin,
-          ...(!reply.raw.destroyed && { stream: reply.raw }),
-          takes: (operation) => (raw.method === 'GET' && operation === OperationTypeNode.MUTATION ? notByGet() : null),
-        });
+        const verdict = await this.gate.admit(
+          { ...params, documentId: documentIdOf(raw) },
+          {
+            identify: () => this.shared.actors.identify(raw.headers.authorization, origin),
+            origin,
+            ...(!reply.raw.destroyed && { stream: reply.raw }),
+            takes: (operation) =>
+              raw.method === 'GET' && operation === OperationTypeNode.MUTATION ? notByGet() : null,
+          },
+        );
         // The library types contexts more narrowly than it uses them.
         return (isRefusal(verdict) ? (this.unavailable(verdict) ?? refusal(verdict)) : verdict.args) as never;
       },
