@@ -3,6 +3,7 @@ import { decode, sign, type JwtHeader, type SignOptions } from 'jsonwebtoken';
 import { v7 as uuidv7 } from 'uuid';
 import { overSse, overWebSocket } from './support/access-streams';
 import { statementsOf, told } from './support/access-world';
+import { somewhere } from './support/addresses';
 import { startTestApp, TestClient, type GraphqlResponse, type TestApp } from './support/app';
 import { describeKeyFiles, describeRotation } from './support/auth-keys';
 import { describePasswords } from './support/auth-passwords';
@@ -15,7 +16,7 @@ const REFRESH = `mutation ($token: String!) { refreshSession(input: { refreshTok
 
 let app: TestApp;
 beforeAll(async () => {
-  app = await startTestApp({ env: { JWT_SECRET: SECRET, OBSERVE_INTERVAL_SECONDS: '3600' } });
+  app = await startTestApp({ env: { JWT_SECRET: SECRET, TRUST_PROXY: '1', OBSERVE_INTERVAL_SECONDS: '3600' } });
 });
 afterAll(() => app.stop());
 
@@ -61,7 +62,9 @@ describe('signing in', () => {
     ];
     const asked = new Set<string>();
     for (const { email, password } of attempts) {
-      const { result, statements } = await statementsOf(app, () => app.anonymous.send(SIGN_IN, { email, password }));
+      const { result, statements } = await statementsOf(app, () =>
+        app.anonymous.send(SIGN_IN, { email, password }, somewhere()),
+      );
       expect(asked.add(statements.join(';')).size).toBe(1); // the same of all
       expect(told(result)).toEqual({ status: 200, extensions: { cost: expect.anything() }, data: { signIn: {
         accessToken: null, refreshToken: null, expiresAt: null, viewer: null,

@@ -69,6 +69,10 @@ const PATHS: Record<string, [keyof World['real']  , string]> = {
   'a list within another': ['snapshotName', '{ instances { nodes { name snapshots(filter: { name: { eq: $ } }) { totalCount } operations(filter: { snapshotName: { eq: $ } }) { totalCount } } } }'],
   'a refused field of it': ['instance', '{ instance(id: $) { assignments { totalCount } } }'],
   'a refused act on it': ['snapshot', 'mutation { deleteSnapshot(input: { snapshotId: $ }) { userErrors { code } } }'],
+  'the audit log, by what it is of': ['snapshot', '{ auditEvents(filter: { resourceId: { eq: $ } }, last: 3) { totalCount nodes { id action } edges { cursor } pageInfo { hasPreviousPage endCursor } } }'],
+  'a node, an entry of the audit log': ['entry', '{ node(id: $) { id ... on AuditEvent { action resourceName } } }'],
+  'a node, an API token of somebody else': ['apiToken', '{ node(id: $) { id ... on ApiToken { name prefix } } }'],
+  'revoking an API token of somebody else': ['apiToken', 'mutation { revokeApiToken(input: { apiTokenId: $ }) { apiToken { id } userErrors { code message field remediation } } }'],
   'following an instance': ['instance', 'subscription { instanceUpdated(id: $) { id name } }'],
   'following an operation': ['operation', 'subscription { operationUpdated(id: $) { id status } }'],
 }; // prettier-ignore

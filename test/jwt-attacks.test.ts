@@ -1,8 +1,9 @@
 /** What is no good access token lets nobody in, over any transport, and all of it is answered in the same words. */
 import { request } from 'node:http';
 import { createClient } from 'graphql-ws';
-import { WebSocket } from 'ws';
+import { BAD_TOKENS_PER_MINUTE } from '../src/auth/sign-in-limit';
 import { told } from './support/access-world';
+import { somewhere, socketWith } from './support/addresses';
 import { TestClient } from './support/app';
 import { attacksOn } from './support/jwt-attacks';
 import { forged, startTargets, type Target } from './support/jwt-forge';
@@ -18,23 +19,32 @@ afterAll(async () => {
   for (const target of [...targets].reverse()) await target.stop();
 });
 
-/** One query over one transport with this text for its authorization. */
-type Ask = (url: string, authorization: string, query: string) => Promise<{ data?: any; errors?: any }>;
+/** One query over one transport with this text for its authorization; from an address of its own, unless one is given. */
+type Ask = (
+  url: string,
+  authorization: string,
+  query: string,
+  from?: Record<string, string>,
+) => Promise<{ data?: any; errors?: any }>;
 
-const overHttp: Ask = (url, authorization, query) => new TestClient(url, null, null).send(query, {}, { authorization });
+const overHttp: Ask = (url, authorization, query, from = somewhere()) =>
+  new TestClient(url, null, null).send(query, {}, { authorization, ...from });
 
-const overEvents: Ask = async (url, authorization, query) => {
-  const headers = { 'content-type': 'application/json', accept: 'text/event-stream', authorization };
+const overEvents: Ask = async (url, authorization, query, from = somewhere()) => {
+  const headers = { 'content-type': 'application/json', accept: 'text/event-stream', authorization, ...from };
   const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
-  return JSON.parse(/^data: (.+)$/m.exec(await response.text())?.[1] ?? '{}') as object;
+  const text = await response.text();
+  // What is too much is refused by its status, before there is a stream.
+  return JSON.parse(response.ok ? (/^data: (.+)$/m.exec(text)?.[1] ?? '{}') : text) as object;
 };
 
-const overSocket: Ask = (url, authorization, query) => overSocketWith(url, { authorization }, query);
+const overSocket: Ask = (url, authorization, query, from) => overSocketWith(url, { authorization }, query, from);
 
 const TRANSPORTS = { HTTP: overHttp, WebSocket: overSocket, 'server-sent events': overEvents };
 
 const REFUSAL = {
-  message: 'The access token is not good: it has expired, its session has ended, or it is not ours. Sign in again.',
+  message:
+    'The token is not good: it has expired or was revoked, its session has ended, or it is not ours. Sign in again.',
   path: ['viewer'],
   extensions: { code: 'UNAUTHENTICATED', correlationId: '…' },
 };
@@ -104,6 +114,21 @@ describe.each(['HS256', 'RS256', 'ES256'])('where tokens are signed with %s', (n
     }
   }); // prettier-ignore
 
+  test('bad tokens are refused as too many when one address has sent enough of them, on every transport, and good ones are not', async () => {
+    const home = somewhere();
+    const { url, good } = target;
+    const refusedAsBad = async () => (await overHttp(url, 'Bearer x', CLOSED, home)).errors[0].extensions.code === 'UNAUTHENTICATED'; // prettier-ignore
+    let looked = 0;
+    while (looked < 2 * BAD_TOKENS_PER_MINUTE && (await refusedAsBad())) looked += 1;
+    expect(looked).toBeGreaterThanOrEqual(BAD_TOKENS_PER_MINUTE);
+    expect(looked).toBeLessThan(1.1 * BAD_TOKENS_PER_MINUTE); // a minute may have begun meanwhile
+    for (const ask of Object.values(TRANSPORTS)) {
+      expect(await ask(url, 'Bearer x', CLOSED, home)).toMatchObject({ errors: [{ extensions: { code: 'RATE_LIMITED' } }] }); // prettier-ignore
+      expect((await ask(url, `Bearer ${good}`, CLOSED, home)).data.viewer.id).toEqual(expect.any(String));
+      expect(await ask(url, 'Bearer x', CLOSED)).toMatchObject({ errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] }); // prettier-ignore
+    }
+  }, 60_000);
+
   test('a good token behind a bad one, in a header of its own, is not read', async () => {
     const { url, good } = target;
     expect(await statusWith(url, [`Bearer ${good}`])).toBe(200);
@@ -117,8 +142,13 @@ function sameText(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other);
 }
 
-async function overSocketWith(url: string, connectionParams: Record<string, unknown>, query = CLOSED): Promise<object> {
-  const socket = createClient({ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0, connectionParams }); // prettier-ignore
+async function overSocketWith(
+  url: string,
+  connectionParams: Record<string, unknown>,
+  query = CLOSED,
+  from: Record<string, string> = somewhere(),
+): Promise<object> {
+  const socket = createClient({ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: socketWith(from), retryAttempts: 0, connectionParams }); // prettier-ignore
   try {
     return await new Promise((resolve) => {
       socket.subscribe({ query }, { next: resolve, error: (errors) => resolve({ errors }), complete: () => undefined }); // prettier-ignore
@@ -131,7 +161,7 @@ async function overSocketWith(url: string, connectionParams: Record<string, unkn
 /** The status of one request with several headers of the name Authorization, which `fetch` would join. */
 function statusWith(url: string, authorization: string[]): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
-    const headers = ['host', new URL(url).host, 'content-type', 'application/json', ...authorization.flatMap((value) => ['authorization', value])]; // prettier-ignore
+    const headers = ['host', new URL(url).host, 'content-type', 'application/json', ...Object.entries(somewhere()).flat(), ...authorization.flatMap((value) => ['authorization', value])]; // prettier-ignore
     const asked = request(`${url}/graphql`, { method: 'POST', headers }, (response) => {
       response.resume();
       response.on('end', () => resolve(response.statusCode));

@@ -15,8 +15,13 @@ beforeAll(async () => {
   const { app } = world;
   const url = new URL(app.database.url);
   const hashes: { secret: string }[] = await app.db.query(
-    `select password_hash as secret from users union all select encode(refresh_token_hash, 'hex') from sessions`,
+    // Sessions of the demo data have no refresh token.
+    `select password_hash as secret from users
+     union all select encode(refresh_token_hash, 'hex') from sessions where refresh_token_hash <> ''
+     union all select encode(family_hash, 'hex') from sessions where family_hash is not null
+     union all select encode(secret_hash, 'hex') from api_tokens`,
   );
+  if (!hashes.some(({ secret }) => secret.startsWith('$argon2'))) throw new Error('no passwords were found');
   const passwords = JSON.parse(await readFile(`${app.folder}/demo-credentials.json`, 'utf8').catch(() => '{}')) as Record<string, { password: string }>; // prettier-ignore
   secrets = [
     SECRET, app.folder, process.cwd(), url.href, url.pathname.slice(1), ...(url.password ? [url.password] : []),

@@ -93,10 +93,11 @@ export class TestClient {
     readonly refreshToken: string | null,
   ) {}
 
-  static async signIn(url: string, email: string, password: string): Promise<TestClient> {
+  static async signIn(url: string, email: string, password: string, headers = {}): Promise<TestClient> {
     const { data, errors } = await new TestClient(url, null, null).send(
       'mutation ($email: String!, $password: String!) { signIn(input: { email: $email, password: $password }) { accessToken refreshToken userErrors { code } } }',
       { email, password },
+      headers,
     );
     if (!data?.signIn?.accessToken) throw new Error(`cannot sign in as ${email}: ${JSON.stringify(errors ?? data)}`);
     return new TestClient(url, data.signIn.accessToken, data.signIn.refreshToken);

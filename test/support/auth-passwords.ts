@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hash } from '@node-rs/argon2';
 import { Client } from 'pg';
 import { overWebSocket } from './access-streams';
+import { somewhere } from './addresses';
 import { TestClient, type TestApp } from './app';
 import { instanceId } from './stories';
 import { until } from './until';
@@ -13,7 +14,7 @@ const CHANGE = `mutation ($current: String!, $wanted: String!) { changePassword(
 
 const characters = (count: number) => randomBytes(count).toString('base64url').slice(0, count);
 const change = async (client: TestClient, current: string, wanted: string) => (await client.query(CHANGE, { current, wanted })).changePassword; // prettier-ignore
-const signsIn = (app: TestApp, email: string, password: string) => TestClient.signIn(app.url, email, password).then(() => true, () => false); // prettier-ignore
+const signsIn = (app: TestApp, email: string, password: string) => TestClient.signIn(app.url, email, password, somewhere()).then(() => true, () => false); // prettier-ignore
 
 /** What makes a password, and what a one-time password is good for. */
 export function describePasswords(app: () => TestApp, account: Account): void {

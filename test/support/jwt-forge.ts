@@ -60,7 +60,7 @@ export const ecPair = () => generateKeyPairSync('ec', { namedCurve: 'P-256' });
 /** One with a secret, and on its database one for each kind of key pair. */
 export async function startTargets(): Promise<Target[]> {
   const secret = 'a secret that only this installation knows';
-  const app = await startTestApp({ env: { JWT_SECRET: secret, OBSERVE_INTERVAL_SECONDS: '3600' } });
+  const app = await startTestApp({ env: { JWT_SECRET: secret, TRUST_PROXY: '1', OBSERVE_INTERVAL_SECONDS: '3600' } });
   const client = await app.as('alice');
   const { email, password } = await ownAccount(app);
   const [rs, es] = [rsaPair(), ecPair()];
@@ -83,7 +83,13 @@ async function withKeys(
   const publicPem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
   await writeFile(JWT_PRIVATE_KEY, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
   await writeFile(JWT_PUBLIC_KEY, publicPem);
-  const environment = { DATABASE_URL: app.database.url, KEYFRAME_DATA_DIR: folder, LOG_LEVEL: 'silent', PORT: '0' };
+  const environment = {
+    DATABASE_URL: app.database.url,
+    KEYFRAME_DATA_DIR: folder,
+    LOG_LEVEL: 'silent',
+    PORT: '0',
+    TRUST_PROXY: '1',
+  };
   const api = await startApp(readConfig('api', { ...environment, JWT_PRIVATE_KEY, JWT_PUBLIC_KEY }));
   const client = await TestClient.signIn(api.url ?? '', email, password);
   return describedAs(name, client, sign, publicPem, async () => {
