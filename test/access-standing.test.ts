@@ -17,11 +17,6 @@ const SECRET = 'a secret that only this test and its app know';
 
 let world: World;
 let schema: GraphQLSchema;
-beforeAll(async () => {
-  world = await startWorld({ JWT_SECRET: SECRET });
-  schema = buildClientSchema(await world.app.anonymous.query(getIntrospectionQuery()));
-});
-afterAll(() => world.app.stop());
 
 interface Standing {
   caller: () => Promise<TestClient>;
@@ -111,6 +106,12 @@ const TRANSPORTS: Record<string, Ask> = {
   'server-sent events': async (client, document) => ({ data: undefined, ...(await overSse(client, document)).events[0] }),
 }; // prettier-ignore
 
+/** Whoever may do nothing may try to sign in: that alone leaves a trace, by which the next tries are counted. */
+async function rowsOfOthers(): Promise<Record<string, string>> {
+  const rows = await allRows(world.app);
+  return Object.fromEntries(Object.entries(rows).filter(([table]) => table !== 'public.failed_tries'));
+}
+
 const CODES: Partial<Record<Cell, string>> = { '401': 'UNAUTHENTICATED', '403': 'FORBIDDEN' };
 
 function selectionBelow(row: RootRow): string {
@@ -122,14 +123,18 @@ function selectionBelow(row: RootRow): string {
 
 describe.each(Object.entries(STANDINGS))('%s', (_, { caller, cell }) => {
   let client: TestClient;
+  // A world for each: all of them together fail to sign in, and come with bad tokens, more often than one address may.
   beforeAll(async () => {
+    world = await startWorld({ JWT_SECRET: SECRET });
+    schema = buildClientSchema(await world.app.anonymous.query(getIntrospectionQuery()));
     client = await caller();
   });
+  afterAll(() => world.app.stop());
 
   test.each(Object.entries(TRANSPORTS))(
     'is answered as the table says over %s',
     async (transport, ask) => {
-      const before = await allRows(world.app);
+      const before = await rowsOfOthers();
       const wrong: unknown[] = [];
       // Whoever signs out is somebody else afterwards.
       for (const row of rootRows.filter(({ field }) => field !== 'signOut' || cell === shutOut)) {
@@ -145,7 +150,7 @@ describe.each(Object.entries(STANDINGS))('%s', (_, { caller, cell }) => {
         if (!asExpected || !same || shown !== (expected === 'seen')) wrong.push({ field: row.field, expected, answer });
       }
       expect(wrong).toEqual([]);
-      if (cell === shutOut) expect(await allRows(world.app)).toEqual(before);
+      if (cell === shutOut) expect(await rowsOfOthers()).toEqual(before);
     },
     120_000,
   );

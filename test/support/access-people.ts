@@ -4,11 +4,12 @@ import type { TestClient } from './app';
 import { ask, done, instanceId } from './stories';
 
 const PERSON =
-  'id displayName email role status createdAt assignedInstances { totalCount nodes { id } } sessions { totalCount nodes { id address client current } }';
+  'id displayName email role status createdAt assignedInstances { totalCount nodes { id } } sessions { totalCount nodes { id address client current } } apiTokens { totalCount }';
 
-/** What of a person is not null to somebody who stands so to them, by the table. */
+/** What of a person is not null to somebody with a session who stands so to them, by the table. */
 function shownTo(relations: string[]): string[] {
-  const rows = fieldRows.filter(({ type, who }) => type === 'User' && (who === 'all' || who.split(', ').some((each) => relations.includes(each)))); // prettier-ignore
+  const told = (who: string) => (who === 'session' ? ['self', 'admin'] : who.split(', '));
+  const rows = fieldRows.filter(({ type, who }) => type === 'User' && (who === 'all' || told(who).some((each) => relations.includes(each)))); // prettier-ignore
   return rows.flatMap(({ fields }) => fields).sort();
 }
 
