@@ -31,10 +31,7 @@ beforeAll(async () => {
   schema = buildClientSchema(await world.app.anonymous.query(getIntrospectionQuery()));
   db1 = await instanceId(world.callers.operations, 'db-1');
   for (const person of PEOPLE) whole[person] = (await makeToken(world.callers[person], { role: ROLES[person] })).client;
-  for (const person of ['assigned', 'operations', 'admin'] as const) {
-    const role = person === 'assigned' ? 'USER' : 'OPERATIONS';
-    narrow[person] = (await makeToken(world.callers[person], { role, instanceIds: [db1, db1] })).client;
-  }
+  for (const person of ['assigned', 'operations', 'admin'] as const) narrow[person] = await narrowed(person);
   // Now and then a use is noted, which is a statement more: of these not before tomorrow.
   await world.app.db.query(`update api_tokens set last_used_at = now() + interval '1 day'`);
 });
@@ -42,6 +39,11 @@ afterAll(async () => {
   await cleanUp();
   await world.app.stop();
 });
+
+async function narrowed(person: keyof typeof narrow): Promise<TestClient> {
+  const role = person === 'assigned' ? 'USER' : 'OPERATIONS';
+  return (await makeToken(world.callers[person], { role, instanceIds: [db1, db1] })).client;
+}
 
 const title = ({ kind, field, args }: RootRow) => `${kind}.${field}(${args})`;
 const isStream = ({ kind }: RootRow) => kind === 'Subscription';
@@ -84,14 +86,30 @@ describe.each(rootRows.map((row) => [title(row), row] as const))('%s', (_, row) 
 }); // prettier-ignore
 
 test.each(['assigned', 'operations', 'admin'] as const)('nothing below any field leads a token to what it is not for: %s', async (caller) => {
+  // One that has done nothing yet: the log tells a token of its own wishes, by the ids that it gave.
+  const fresh = await narrowed(caller);
   for (const row of queryRows.filter(({ field }) => field !== 'users')) {
     for (const { fields, document } of walksFrom(schema, row)) {
       if (fields.some((field) => SESSION_ONLY.includes(field))) continue;
-      const text = JSON.stringify(await narrow[caller].send(document(world.real)));
+      const text = JSON.stringify(await fresh.send(document(world.real)));
       for (const secret of world.secrets) expect([fields, text.includes(secret)]).toEqual([fields, false]);
     }
   }
 }, 120_000); // prettier-ignore
+
+test('the log tells a token of what it was refused, by the id that it gave and never by a name', async () => {
+  const client = await narrowed('admin');
+  const { snapshot = '', instance = '' } = world.real;
+  await ask(client, 'restoreSnapshot', { snapshotId: snapshot });
+  await ask(client, 'createSnapshot', { instanceId: instance, name: 'escaped' });
+  const { auditEvents } = await client.query('{ auditEvents { totalCount nodes { action code resourceId resourceName changes { field } } } }'); // prettier-ignore
+  const nodes = [
+    { action: 'auditEvents', code: null, resourceId: null },
+    { action: 'createSnapshot', code: 'NOT_FOUND', resourceId: instance },
+    { action: 'restoreSnapshot', code: 'NOT_FOUND', resourceId: snapshot },
+  ].map((each) => ({ ...each, resourceName: null, changes: [] }));
+  expect(auditEvents).toEqual({ totalCount: 3, nodes });
+}); // prettier-ignore
 
 test('lists, counts and people show the instances of a token alone, and of those what the owner may see', async () => {
   const all = `{ instances { totalCount nodes { id } } viewer { assignedInstances { totalCount nodes { id } } } snapshots { nodes { instance { id } } } }`;
