@@ -157,12 +157,12 @@ describe('settings', () => {
       const stream = async (body: object | null, search = '') => {
         const headers = { 'content-type': 'application/json', accept: 'text/event-stream', authorization: `Bearer ${alice.token}` };
         const response = await fetch(`${other.url}/graphql${search}`, body ? { method: 'POST', headers, body: JSON.stringify(body) } : { headers });
-        return JSON.parse(/^data: (.+)$/m.exec(await response.text())?.[1] ?? '{}') as any;
+        return JSON.parse(/^data: (.+)$/m.exec(await response.text())?.[1] ?? '{}');
       }; // prettier-ignore
       const asked = [
         await stream(persisted(hash)),
         await stream({ documentId: `sha256:${hash}` }),
-        await stream(null, `?documentId=sha256:${hash}`),
+        await stream(null, `?of=what?&documentId=sha256:${hash}`),
         await stream(null, `?extensions=${encodeURIComponent(JSON.stringify(persisted(hash).extensions))}`),
       ];
       expect(asked).toEqual(asked.map(() => ({ data: expected.data })));
