@@ -1,6 +1,7 @@
 /** With which key a process signs the audit log, and whether it seals it. */
 import { createHash, createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { DataSource } from 'typeorm';
 import type { Config } from './config';
@@ -15,7 +16,7 @@ interface Secrets {
 
 /** The keys of this process; null when it has none. The secret is a text, so that it can be given as one of AUDIT_PREVIOUS_SECRETS when another follows. */
 export async function auditKeysOf(
-  { auditSecret, auditPreviousSecrets, jwt, role }: Config,
+  { auditSecret, auditPreviousSecrets, jwt, jwtPrevious, role, dataFolder }: Config,
   folder: Secrets | null,
 ): Promise<AuditKeys | null> {
   const ofTokens = () => {
@@ -24,9 +25,22 @@ export async function auditKeysOf(
     return createHash('sha256').update(key).digest('hex');
   };
   // Each worker has a folder of its own, whose secrets no other process knows.
-  const ofFolder = async () => (folder && role !== 'worker' ? (await folder.secret('audit')).toString('hex') : null);
+  const ofFolder = async () => {
+    if (role === 'worker') return null;
+    return folder ? (await folder.secret('audit')).toString('hex') : keptIn(join(dataFolder, 'secrets', 'audit'));
+  };
   const secret = auditSecret ?? ofTokens() ?? (await ofFolder());
-  return secret ? new AuditKeys(secret, auditPreviousSecrets) : null;
+  // What signed access tokens before may have signed entries as well.
+  return secret ? new AuditKeys(secret, [...auditPreviousSecrets, ...jwtPrevious.secrets]) : null;
+}
+
+/** A secret that the running service has made, for whoever works beside it at the shell. */
+function keptIn(path: string): string | null {
+  try {
+    return readFileSync(path).toString('hex');
+  } catch {
+    return null;
+  }
 }
 
 /** What writes to the audit log. Every process that has a key seals as well, one at a time. */

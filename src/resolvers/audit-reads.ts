@@ -7,5 +7,5 @@ const noted = new WeakSet<Context>();
 export async function noteAuditRead(context: Context, action: string): Promise<void> {
   if (noted.has(context)) return;
   noted.add(context);
-  await context.shared.audit.record(context.shared.db, context.request, { action });
+  await context.shared.audit.recordSparingly(context.shared.db, context.request, { action });
 }

@@ -37,7 +37,7 @@ export async function recordForbidden(
   const names = forbidden.map(({ path = [] }) => roots.get(String(path[0])) ?? operation.operation);
   const entry: AuditEntry = { action: [...new Set(names)].join(' '), outcome: 'REFUSED', code: 'FORBIDDEN' };
   await audit
-    .record(db, { actor, correlationId, origin }, entry)
+    .recordSparingly(db, { actor, correlationId, origin }, entry)
     .catch((error: unknown) =>
       report('error', { correlationId, userId: actor.userId, entry, err: error }, 'a refusal could not be recorded'),
     );
@@ -58,14 +58,20 @@ export function recordRefusals(schema: GraphQLSchema): void {
         ),
       ];
       if (!actor || refused.length === 0) return payload;
-      const entries = await Promise.all(
-        refused.map(async ({ code, id }): Promise<AuditEntry> => {
-          const resource = await resourceOf(context, id);
-          return { action: name, outcome: 'REFUSED', code, ...(resource && { resource }) };
-        }),
-      );
       const { shared, correlationId, origin } = context;
-      await shared.audit.record(shared.db, { actor, correlationId, origin }, ...entries);
+      const write = async () => {
+        const entries = await Promise.all(
+          refused.map(async ({ code, id }): Promise<AuditEntry> => {
+            const resource = await resourceOf(context, id);
+            return { action: name, outcome: 'REFUSED', code, ...(resource && { resource }) };
+          }),
+        );
+        await shared.audit.recordSparingly(shared.db, { actor, correlationId, origin }, ...entries);
+      };
+      // What was accepted beside it must be told all the same.
+      await write().catch((error: unknown) =>
+        shared.report('error', { correlationId, action: name, err: error }, 'a refusal could not be recorded'),
+      );
       return payload;
     };
   }

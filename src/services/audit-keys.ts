@@ -65,6 +65,18 @@ export class AuditKeys {
     return signature?.length === right.length && timingSafeEqual(signature, right) ? 'GOOD' : 'WRONG';
   }
 
+  /**
+   * The hash at an entry: of the hash before it, and of all that stands in the row. By the row's key, so that nobody without it
+   * can close the chain over a gap.
+   */
+  link(before: Buffer, row: SignedRow): Buffer {
+    const key = this.known.get(row.keyId ?? '');
+    const hash = key ? createHmac('sha256', key) : createHash('sha256');
+    hash.update(before).update(textOf(row));
+    if (row.mac) hash.update(row.mac);
+    return hash.digest();
+  }
+
   judgeRow(row: SignedRow): Judgement {
     return this.judge(row.keyId, textOf(row), row.mac);
   }
@@ -97,13 +109,6 @@ export function textOf(entry: SignedEntry & { keyId: string | null }): string {
     entry.changes,
     entry.correlationId,
   ]);
-}
-
-/** The hash at an entry: of the hash before it, and of all that stands in the row. */
-export function linkOf(before: Buffer, row: SignedRow): Buffer {
-  const hash = createHash('sha256').update(before).update(textOf(row));
-  if (row.mac) hash.update(row.mac);
-  return hash.digest();
 }
 
 /** What a checkpoint's signature is over. */

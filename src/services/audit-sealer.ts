@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager } from 'typeorm';
-import { BEGINNING, checkpointText, linkOf, type AuditKeys, type SignedRow } from './audit-keys';
+import { BEGINNING, checkpointText, type AuditKeys, type SignedRow } from './audit-keys';
 
 const EVERY_MS = 1000;
 const BATCH = 500;
@@ -102,7 +102,7 @@ export class AuditSealer {
         this.log('error', { entry: row.id }, 'an entry of the audit log was not written by this program, or changed');
         continue;
       }
-      head = { position: head.position + 1, hash: linkOf(head.hash, row) };
+      head = { position: head.position + 1, hash: this.keys.link(head.hash, row) };
       links.push({ id: row.id, ...head });
     }
     if (links.length > 0) {

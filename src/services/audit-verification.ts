@@ -1,6 +1,6 @@
 /** Whether the audit log is as it was written: every signature, every place, the chain over them, and the checkpoints. */
 import type { DataSource } from 'typeorm';
-import { BEGINNING, checkpointText, linkOf, type AuditKeys, type Judgement, type SignedRow } from './audit-keys';
+import { BEGINNING, checkpointText, type AuditKeys, type Judgement, type SignedRow } from './audit-keys';
 import { SIGNED_COLUMNS } from './audit-sealer';
 
 /** Few enough that checking a page keeps no request waiting. */
@@ -102,7 +102,7 @@ class Walk {
         return this.found({ fault: AuditFault.REMOVED, id: null, position: this.position + 1 });
       }
       const judgement = this.keys.judgeRow(row);
-      const link = linkOf(this.hash, row);
+      const link = this.keys.link(this.hash, row);
       if (judgement !== 'GOOD') this.count(row, judgement);
       if (judgement === 'WRONG' || judgement === 'UNKNOWN' || !link.equals(row.hash)) {
         return this.found({ fault: await this.diagnose(row, judgement, link), id: row.id, position: row.position });
@@ -140,16 +140,19 @@ class Walk {
 
   /** What happened is told by what the next entry was chained to. */
   private async diagnose(row: SealedRow, judgement: Judgement, link: Buffer): Promise<AuditFault> {
-    if (judgement === 'UNKNOWN' && link.equals(row.hash)) return AuditFault.UNKNOWN_KEY;
+    // Without its key nobody can tell what it was chained to.
+    if (judgement === 'UNKNOWN') return AuditFault.UNKNOWN_KEY;
     const [next] = await this.db.query<SealedRow[]>(SEALED, [row.position, row.position + 1]);
-    const nextFollows = (hash: Buffer) => next !== undefined && linkOf(hash, next).equals(next.hash);
+    const nextFollows = (hash: Buffer) => next !== undefined && this.keys.link(hash, next).equals(next.hash);
     if (judgement === 'GOOD') {
       // Its own words are good, so it stood behind another entry, unless only its hash was changed.
       return nextFollows(row.hash) ? AuditFault.REMOVED : AuditFault.CHAIN_BROKEN;
     }
     // The sealer seals nothing of which the signature is wrong, and nothing later is chained to what was not there.
     if (nextFollows(this.hash) || link.equals(row.hash)) return AuditFault.INSERTED;
-    return AuditFault.EDITED;
+    const isLast =
+      next === undefined && (await checkpoints(this.db, 'where position >= $1', [row.position])).length === 0;
+    return isLast ? AuditFault.INSERTED : AuditFault.EDITED;
   }
 
   private async pointsAmong(rows: SealedRow[]): Promise<Map<number, Checkpoint>> {

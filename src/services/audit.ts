@@ -26,9 +26,38 @@ export function bySystem(correlationId: string): Author {
   return { actor: null, correlationId, origin: { address: null, client: null } };
 }
 
+/** So many entries of one person a minute tell of what changed nothing: nobody fills a log that only grows. */
+const SPARING_PER_MINUTE = 120;
+
+/** How many such entries somebody has had in a minute, and how many were left out. */
+interface Pace {
+  minute: number;
+  written: number;
+  leftOut: number;
+}
+
 export class Audit {
+  private readonly paces = new Map<string, Pace>();
+
   /** Without keys entries are written unsigned, and verification names them. */
   constructor(private readonly keys: AuditKeys | null) {}
+
+  /**
+   * Writes what was refused or read by somebody. Beyond so many a minute they are counted only, and their number stands in
+   * an entry of its own as soon as the person asks again in a later minute.
+   */
+  async recordSparingly(db: DataSource, author: Request, ...entries: AuditEntry[]): Promise<void> {
+    const { userId } = author.actor;
+    const minute = Math.floor(Date.now() / 60_000);
+    const last = this.paces.get(userId);
+    const pace = last?.minute === minute ? last : { minute, written: 0, leftOut: 0 };
+    this.paces.set(userId, pace);
+    const taken = entries.slice(0, Math.max(0, SPARING_PER_MINUTE - pace.written));
+    pace.written += taken.length;
+    pace.leftOut += entries.length - taken.length;
+    if (last && last !== pace && last.leftOut > 0) taken.unshift(leftOut(last.leftOut));
+    await this.record(db, author, ...taken);
+  }
 
   /** Writes an entry, or several of one request; with `tx` they are there if, and only if, what they tell of is. */
   async record(tx: EntityManager | DataSource, author: Author, ...entries: AuditEntry[]): Promise<void> {
@@ -63,6 +92,10 @@ export class Audit {
     };
     return [...Object.values(said), this.keys?.sign(textOf(said)) ?? null];
   }
+}
+
+function leftOut(count: number): AuditEntry {
+  return { action: 'entries.leftOut', outcome: 'REFUSED', changes: [{ field: 'count', before: null, after: count }] };
 }
 
 /** Exactly as it will stand in the row: Postgres takes no null character, and no half of a surrogate pair. */
