@@ -1,7 +1,8 @@
 /** Guessing passwords is stopped, on all processes at once; nobody else is disturbed by it. */
 import { randomBytes } from 'node:crypto';
-import { FAILED_TRIES } from '../src/auth/sign-in-limit';
+import { BAD_TOKENS_PER_MINUTE, FAILED_TRIES, SignInLimit } from '../src/auth/sign-in-limit';
 import { Role, UserStatus } from '../src/entities/enums';
+import { AppError, UserErrorCode } from '../src/errors';
 import { Audit } from '../src/services/audit';
 import { forgetOldCounts } from '../src/services/housekeeping';
 import { Users } from '../src/services/users';
@@ -196,6 +197,17 @@ test('sessions that run are not disturbed by guesses at their account from their
   expect((await session.send('{ viewer { id } }', {}, headers)).data.viewer.id).toBeTruthy();
   const { data } = await session.send(REFRESH, { token: tokens?.refreshToken }, headers);
   expect(data.refreshSession.userErrors).toEqual([]);
+});
+
+test('a good refresh token is taken however many bad ones came from the same address', async () => {
+  const limit = new SignInLimit(app.db);
+  const origin = { address: somewhere(), client: null };
+  const bad = () => Promise.reject(new AppError(UserErrorCode.INVALID_CREDENTIALS, 'No.'));
+  const told = new Set<string>();
+  for (let n = 0; n < 2.2 * BAD_TOKENS_PER_MINUTE; n += 1)
+    await limit.refresh(origin, bad).catch(({ code }: AppError) => told.add(code));
+  expect(told).toEqual(new Set(['INVALID_CREDENTIALS', 'RATE_LIMITED']));
+  expect(await limit.refresh(origin, () => Promise.resolve('new tokens'))).toBe('new tokens');
 });
 
 test('the current password of a change can be guessed at no more often', async () => {

@@ -8,7 +8,7 @@ import { Usage } from './usage';
 
 /** How many tries may fail within so many minutes. */
 export const FAILED_TRIES = { perAccount: 10, perAddress: 30, minutes: 10 } as const;
-/** Refresh tokens cannot be guessed: this only bounds what looking at bad ones costs, per address and minute. */
+/** Refresh tokens cannot be guessed: this only bounds how many are answered as bad, per address and minute. */
 export const BAD_TOKENS_PER_MINUTE = 600;
 
 interface Counter {
@@ -50,14 +50,11 @@ export class SignInLimit {
     );
   }
 
-  /** Has a count of its own: failed sign-ins do not disturb sessions that run. */
+  /** Has a count of its own, and a good token is never refused: neither failed sign-ins nor others' bad tokens disturb sessions that run. */
   async refresh<T>({ address }: Origin, attempt: () => Promise<T>): Promise<T> {
-    const network = networkOf(address);
-    const wait = this.badTokens.wait(network, BAD_TOKENS_PER_MINUTE);
-    if (wait !== null) throw tooMany('Too many bad refresh tokens came from your address.', wait);
     return attempt().catch((error: unknown) => {
-      if (isFailedTry(error)) this.badTokens.add(network, BAD_TOKENS_PER_MINUTE);
-      throw error;
+      const wait = isFailedTry(error) ? this.badTokens.take(networkOf(address), BAD_TOKENS_PER_MINUTE) : null;
+      throw wait === null ? error : tooMany('Too many bad refresh tokens came from your address.', wait);
     });
   }
 

@@ -103,10 +103,14 @@ export class Gate {
     const { authorizer } = this.shared;
     const authorize = (caller: Caller) => authorizer.authorize(document, operation, coerced, caller);
     const caller = await asker.identify();
-    const tooMany = this.rates.ofCaller(caller, asker.origin) ?? this.rates.streamOfCaller(caller, asker.stream);
+    const limited = () => this.rates.ofCaller(caller, asker.origin);
+    const tooMany = (caller.badToken ? null : limited()) ?? this.rates.streamOfCaller(caller, asker.stream);
     if (tooMany) return tooMany.errors;
     const refused = authorize(caller);
     if (refused.length > 0) {
+      // Counted here only, because public fields are answered whatever the token.
+      const tooManyBad = caller.badToken ? limited() : null;
+      if (tooManyBad) return tooManyBad.errors;
       const asked = { caller, correlationId: correlationId(), origin: asker.origin };
       await recordForbidden(this.shared, asked, document, operation, refused);
       return refused;
