@@ -1,6 +1,7 @@
 /** People of an external OpenID provider: how they come in, what they may, and how they are kept out. */
 import { decode } from 'jsonwebtoken';
 import { overSse, overWebSocket } from './support/access-streams';
+import { makeToken } from './support/api-tokens';
 import { startTestApp, TestClient, type TestApp } from './support/app';
 import { Follower, TRANSPORTS } from './support/event-stream';
 import { AUDIENCE, TestProvider } from './support/oidc';
@@ -179,6 +180,17 @@ describe('a role', () => {
     expect(await viewer(provider.forge({ sub: 'rosa', ...ago(30) }))).toMatchObject({ role: 'USER' });
     expect(await viewer(older)).toMatchObject({ role: 'USER' });
   });
+});
+
+test('whom the provider has not vouched for in a week is not let in by an API token either', async () => {
+  const sub = 'gone';
+  const { client } = await makeToken(as(provider.forge({ sub, ...ago(60) })));
+  const told = async () => (await client.send(VIEWER)).status;
+  expect(await told()).toBe(200);
+  await app.db.query(`update users set vouched_at = now() - interval '8 days' where subject = $1`, [sub]);
+  expect(await told()).toBe(401);
+  expect(await status(provider.forge({ sub, ...ago(30) }))).toBe(200);
+  expect(await told()).toBe(200);
 });
 
 describe('who is kept out here', () => {

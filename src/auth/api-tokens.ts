@@ -16,6 +16,12 @@ const SECRET_BYTES = 20;
 export const API_TOKEN_IDLE_DAYS = 365;
 
 /**
+ * A condition on the owner `u`: whom the provider no longer vouches for cannot go on by a token for ever. Tokens of the
+ * provider are good for a day at most, so whoever works there is seen often enough.
+ */
+export const VOUCHED_FOR = `(u.issuer is null or u.vouched_at > now() - interval '7 days')`;
+
+/**
  * A new token, and what is kept of it. A fast hash does: what it hides are 160 random bits, which nobody can guess, while a
  * password's hash has to be slow because people choose them.
  */
@@ -122,7 +128,7 @@ select t.id, t.user_id as "userId", t.role as "tokenRole", u.role, u.status, t.i
 from api_tokens t join users u on u.id = t.user_id
 where t.id = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())
   and coalesce(t.last_used_at, t.created_at) > now() - interval '${API_TOKEN_IDLE_DAYS} days'
-  and u.removed_at is null and u.status = 'ACTIVE'`;
+  and u.removed_at is null and u.status = 'ACTIVE' and ${VOUCHED_FOR}`;
 
 /** What another process is writing at this moment is written by it. */
 const NOTE_USE = `

@@ -4,7 +4,7 @@ import { inTransaction } from '../db/transaction';
 import type { Role } from '../entities/enums';
 import { RequestError } from '../errors';
 import type { Actor, Credential } from './actor';
-import { lowerOf } from './api-tokens';
+import { lowerOf, VOUCHED_FOR } from './api-tokens';
 
 /** `work` in one transaction, which commits only as long as the actor may do what the request was let in for. */
 export function asActor<T>(
@@ -44,6 +44,6 @@ for key share`,
   API_TOKEN: `
 select u.role, t.role as "atMost" from users u join api_tokens t on t.user_id = u.id
 where t.id = $1 and u.id = $2 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())
-  and u.removed_at is null and u.status = 'ACTIVE'
+  and u.removed_at is null and u.status = 'ACTIVE' and ${VOUCHED_FOR}
 for key share`,
 };
