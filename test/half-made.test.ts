@@ -128,7 +128,7 @@ describe('what others were taking when the engine went down', () => {
   let observer: Observer;
   const atWork = new Set<string>();
   const stored = async () => (await bench.db.query<{ run: string }[]>('select run from engines'))[0]?.run;
-  const start = async () => {
+  const start = async (deletion = new SnapshotDeletion(bench.db, bench.parts.audit)) => {
     const engine = engineWith({
       describe: async () => ({ ...(await bench.local.engine.describe(signal())), run: daemon }),
       atWork: () => Promise.resolve(new Set(atWork)),
@@ -139,7 +139,7 @@ describe('what others were taking when the engine went down', () => {
     const parts = { ...bench.parts, engine };
     observer = new Observer(parts, {
       intervalSeconds: 3600,
-      deletion: new SnapshotDeletion(bench.db, parts.audit),
+      deletion,
       awaySince: () => null,
       connect: async () => {
         const client = new Client({ connectionString: (bench.db.options as { url?: string }).url ?? '' });
@@ -154,6 +154,19 @@ describe('what others were taking when the engine went down', () => {
   afterEach(async () => {
     atWork.clear();
     await observer.stop();
+  });
+
+  test('is looked at, and what else is due is done, when one of the things that are due fails', async () => {
+    await bench.db.query(
+      `insert into failed_tries (key, failed_at, last_failed_at) values ('old', '{}', now() - interval '1 day')`,
+    );
+    daemon = '1';
+    await start(
+      new (class extends SnapshotDeletion {
+        override deleteExpired = () => Promise.reject(new Error('no snapshot can be deleted'));
+      })(bench.db, bench.parts.audit),
+    );
+    expect(await bench.db.query('select from failed_tries')).toEqual([]);
   });
 
   test('is suspect also where work of ours waited on the instance at that moment', async () => {

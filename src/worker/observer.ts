@@ -130,17 +130,20 @@ export class Observer {
     }
   }
 
-  /** What falls due with time, whether the engine answers or not. */
+  /** What falls due with time, whether the engine answers or not. One that fails keeps none of the others waiting. */
   private async chores(): Promise<void> {
-    try {
-      await this.options.deletion.deleteExpired();
-      await inTransaction(this.parts.db, forgetOldKeys);
-      await inTransaction(this.parts.db, forgetOldSessions);
-      await forgetOldEvents(this.parts.db);
-      await forgetOldCounts(this.parts.db);
-    } catch (error) {
-      this.parts.log('error', { err: error }, 'what is due could not be done; it is tried again');
-    }
+    const { db, log } = this.parts;
+    const due: (() => Promise<unknown>)[] = [
+      () => this.options.deletion.deleteExpired(),
+      () => inTransaction(db, forgetOldKeys),
+      () => inTransaction(db, forgetOldSessions),
+      () => forgetOldEvents(db),
+      () => forgetOldCounts(db),
+    ];
+    for (const chore of due)
+      await chore().catch((error: unknown) => {
+        log('error', { err: error }, 'what is due could not be done; it is tried again');
+      });
   }
 
   /** The whole truth: every instance, then what was not among them. */
