@@ -1,5 +1,6 @@
 /** Who did what is written down: every change with its entry, every refusal, and every look into the log itself. */
 import { Client } from 'pg';
+import { makeToken, newPerson, updateUser } from './support/api-tokens';
 import { overSse, overWebSocket } from './support/access-streams';
 import { startTestApp, type TestApp, type TestClient } from './support/app';
 import { buildInstance, buildOperation, buildSnapshot, hold, missingId, uuidOf } from './support/rows';
@@ -222,6 +223,35 @@ describe('who reads the log', () => {
     expect(await entries(admin, { actorId: { eq: viewer.id } })).not.toEqual([]);
   });
 
+  test('is told from where and as what others did something only as ADMIN', async () => {
+    const { snapshot } = await done(admin, 'createSnapshot', { instanceId: await instanceId(ops, 'web-1'), name: 'by-admin' }); // prettier-ignore
+    const { viewer } = await admin.query('{ viewer { id displayName } }');
+    const mine = { action: { eq: 'createSnapshot' }, resourceId: { eq: snapshot?.id } };
+    const withheld = { actorRole: null, credential: null, address: null, client: null };
+    const told = { actorRole: 'ADMIN', credential: { kind: 'SESSION' }, client: 'node' };
+    expect(await entries(ops, mine)).toMatchObject([{ actor: viewer, ...withheld }]);
+    expect(await entries(admin, mine)).toMatchObject([{ actor: viewer, ...told }]);
+  });
+
+  test('by an API token sees what was done by that token; as a USER, what they did as USER', async () => {
+    const { id, client } = await newPerson(app, admin, 'OPERATIONS');
+    await ask(client, 'restoreSnapshot', { snapshotId: missingId('Snapshot') });
+    const asUser = await makeToken(client, { role: 'USER' });
+    const asOperations = await makeToken(client, { role: 'OPERATIONS' });
+    const actions = async (by: TestClient) => (await entries(by, {})).map(({ action }) => action);
+    expect(await actions(asUser.client)).toEqual(['auditEvents']);
+    const seen = await actions(asOperations.client);
+    expect(seen).toContain('restoreSnapshot');
+    expect(seen).not.toContain('createApiToken');
+    await updateUser(admin, id, { role: 'USER' });
+    expect(await actions(asOperations.client)).toEqual(['auditEvents']);
+    // With the session it is what they did in the role of a USER, by whatever credential.
+    const own = await actions(client);
+    expect(own).toContain('auditEvents');
+    expect(own).not.toContain('restoreSnapshot');
+    expect(own).not.toContain('createApiToken');
+  });
+
   test('finds by what, outcome, code, who, to what, request and time, and by all of it together', async () => {
     const snapshotId = missingId('Snapshot');
     const [{ correlationId }] = (await ask(ops, 'restoreSnapshot', { snapshotId })).userErrors;
@@ -266,6 +296,23 @@ test('everything that was written is sealed within seconds, verified, and found 
   );
   expect(auditVerification).toMatchObject({ intact: true, firstBad: null, unsignedCount: 0, newestCheckpoint: { hash: expect.stringMatching(/^[0-9a-f]{64}$/) } }); // prettier-ignore
   expect(auditVerification.checkedCount).toBe(await count());
+});
+
+test('one verification at a time: who asks meanwhile is told what that one finds', async () => {
+  const owner = new Client({ connectionString: app.database.migrationUrl });
+  await owner.connect();
+  try {
+    await owner.query('begin; lock table audit_checkpoints in access exclusive mode');
+    const before = await count();
+    const asked = [1, 2, 3].map(() => admin.query('{ auditVerification { intact } }'));
+    const waiting = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%from audit_checkpoints)::float8 as checkpoint%'`; // prettier-ignore
+    await until(async () => (await count()) >= before + 3 && (await app.db.query(waiting)).length > 0);
+    expect(await app.db.query(waiting)).toHaveLength(1);
+    await owner.query('rollback');
+    for (const answer of asked) expect(await answer).toEqual({ auditVerification: { intact: true } });
+  } finally {
+    await owner.end();
+  }
 });
 
 test('an entry that cannot be written undoes what it was to tell of', async () => {

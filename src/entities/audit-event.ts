@@ -38,10 +38,6 @@ export class AuditEvent {
   @Column('uuid', { nullable: true })
   actorId: string | null;
 
-  @Field(() => Role, {
-    nullable: true,
-    description: 'The role in which they did it; null of the system and of strangers.',
-  })
   @Column('text', { nullable: true })
   actorRole: Role | null;
 
@@ -51,11 +47,9 @@ export class AuditEvent {
   @Column('uuid', { nullable: true })
   credentialId: string | null;
 
-  @Field(() => String, { nullable: true, description: 'The network address that the request came from.' })
   @Column('text', { nullable: true })
   address: string | null;
 
-  @Field(() => String, { nullable: true, description: 'The name that the program of the caller gives itself.' })
   @Column('text', { nullable: true })
   client: string | null;
 

@@ -32,13 +32,18 @@ export function visibleSession(actor: Actor, session: string, params: Params): s
 
 /**
  * A condition on an entry of the audit log: ADMIN sees all, OPERATIONS what was done to snapshots, instances and operations,
- * and everyone what they did themselves. A token that is good for some instances only is told of nothing but its own acts.
+ * and everyone what they did themselves; for a USER that is what they did as USER, and for an API token what was done by it. A
+ * token that is good for some instances only is told of nothing but its own acts.
  */
 export function visibleAuditEvent({ userId, role, credential }: Actor, entry: string, params: Params): string {
   if (role === Role.ADMIN && !credential.instanceIds) return 'true';
-  const own = `${entry}.actor_id = ${params.add(userId)}`;
-  if (credential.instanceIds) return `${own} and ${entry}.credential_id = ${params.add(credential.id)}`;
-  return role === Role.OPERATIONS ? `(${own} or ${entry}.resource_type in ('Snapshot', 'Instance', 'Operation'))` : own;
+  const own = [`${entry}.actor_id = ${params.add(userId)}`];
+  if (credential.kind === 'API_TOKEN') own.push(`${entry}.credential_id = ${params.add(credential.id)}`);
+  if (role === Role.USER) own.push(`${entry}.actor_role = '${Role.USER}'`);
+  const theirs = own.join(' and ');
+  return role === Role.OPERATIONS && !credential.instanceIds
+    ? `(${theirs} or ${entry}.resource_type in ('Snapshot', 'Instance', 'Operation'))`
+    : theirs;
 }
 
 /** A condition on the user whose id is `userId`: people see themselves, ADMIN sees everyone who has not been removed. */

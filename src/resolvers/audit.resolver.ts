@@ -112,6 +112,8 @@ class AuditVerification {
 
 @Resolver(() => AuditEvent)
 export class AuditResolver {
+  private verifying: Promise<AuditReport> | undefined;
+
   constructor(private readonly verify: () => Promise<AuditReport>) {}
 
   @Auth(Role.USER, Role.OPERATIONS, Role.ADMIN)
@@ -134,7 +136,7 @@ export class AuditResolver {
   })
   async auditVerification(@Ctx() context: Context): Promise<AuditVerification> {
     await noteAuditRead(context, 'auditVerification');
-    const { checked, unsigned, unsealed, checkpoint, firstBad, intact } = await this.verify();
+    const { checked, unsigned, unsealed, checkpoint, firstBad, intact } = await this.verifyOnce();
     return {
       intact,
       firstBad: firstBad && toBadEntry(firstBad),
@@ -143,6 +145,12 @@ export class AuditResolver {
       unsealedCount: unsealed,
       newestCheckpoint: checkpoint && { ...checkpoint, hash: checkpoint.hash.toString('hex') },
     };
+  }
+
+  /** It reads everything: whoever asks while that goes on shares the answer. */
+  private verifyOnce(): Promise<AuditReport> {
+    this.verifying ??= this.verify().finally(() => (this.verifying = undefined));
+    return this.verifying;
   }
 
   @FieldResolver(() => ID, { description: 'Opaque, global id.' })
@@ -155,9 +163,38 @@ export class AuditResolver {
     return actorId === null ? null : reads.behind(User, actorId);
   }
 
-  @FieldResolver(() => AuditCredential, { nullable: true, description: 'By what the caller was known.' })
-  credential(@Root() { credentialKind, credentialId }: AuditEvent): AuditCredential | null {
-    if (credentialKind === null || credentialId === null) return null;
+  @FieldResolver(() => Role, {
+    nullable: true,
+    description:
+      'The role in which they did it; null of the system and of strangers, and unless you are them or ADMIN.',
+  })
+  actorRole(@Root() entry: AuditEvent, @Ctx() context: Context): Role | null {
+    return knowsOrigin(context, entry) ? entry.actorRole : null;
+  }
+
+  @FieldResolver(() => String, {
+    nullable: true,
+    description: 'The network address that the request came from; null unless you are the actor or ADMIN.',
+  })
+  address(@Root() entry: AuditEvent, @Ctx() context: Context): string | null {
+    return knowsOrigin(context, entry) ? entry.address : null;
+  }
+
+  @FieldResolver(() => String, {
+    nullable: true,
+    description: 'The name that the program of the caller gives itself; null unless you are the actor or ADMIN.',
+  })
+  client(@Root() entry: AuditEvent, @Ctx() context: Context): string | null {
+    return knowsOrigin(context, entry) ? entry.client : null;
+  }
+
+  @FieldResolver(() => AuditCredential, {
+    nullable: true,
+    description: 'By what the caller was known; null unless you are the actor or ADMIN.',
+  })
+  credential(@Root() entry: AuditEvent, @Ctx() context: Context): AuditCredential | null {
+    const { credentialKind, credentialId } = entry;
+    if (!knowsOrigin(context, entry) || credentialKind === null || credentialId === null) return null;
     const type = credentialKind === CredentialKind.SESSION ? 'Session' : 'ApiToken';
     return { kind: credentialKind, id: toGlobalId(type, credentialId) };
   }
@@ -179,6 +216,11 @@ export class AuditResolver {
   position(@Root() { position }: AuditEvent): number | null {
     return position;
   }
+}
+
+/** From where and as what people did something is for them and ADMIN; others are told who they are. */
+function knowsOrigin({ actor }: Context, { actorId }: AuditEvent): boolean {
+  return actor.role === Role.ADMIN || actor.userId === actorId;
 }
 
 function asText(value: unknown): string | null {

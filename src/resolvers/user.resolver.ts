@@ -86,6 +86,7 @@ export class UserResolver {
   }
 
   @Auth(Role.ADMIN)
+  @SessionOnly()
   @Mutation(() => RemoveUserPayload, { description: 'Removes an account. What the person did keeps their name.' })
   removeUser(
     @Ctx() context: Context,

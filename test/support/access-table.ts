@@ -109,7 +109,8 @@ export const FIELDS = `
   UserEdge                     | all                    | node cursor
   SessionConnection            | self, admin            | edges nodes pageInfo totalCount
   SessionEdge                  | self, admin            | node cursor
-  AuditEvent                   | all                    | id createdAt actor actorRole credential address client action outcome code
+  AuditEvent                   | all                    | id createdAt actor action outcome code
+  AuditEvent                   | actor, admin           | actorRole credential address client
   AuditEvent                   | all                    | resourceType resourceId resourceName changes correlationId position
   AuditCredential              | all                    | kind id
   AuditFieldChange             | all                    | field before after
@@ -164,6 +165,7 @@ export const SESSION_ONLY = [
   'Mutation.createUser',
   'Mutation.updateUser',
   'Mutation.setUserPassword',
+  'Mutation.removeUser',
   'User.apiTokens',
   'User.sessions',
 ];
