@@ -1,7 +1,7 @@
 /** Who did what is written down: every change with its entry, every refusal, and every look into the log itself. */
 import { Client } from 'pg';
-import { makeToken, newPerson, updateUser } from './support/api-tokens';
 import { overSse, overWebSocket } from './support/access-streams';
+import { makeToken, newPerson, updateUser } from './support/api-tokens';
 import { startTestApp, type TestApp, type TestClient } from './support/app';
 import { buildInstance, buildOperation, buildSnapshot, hold, missingId, uuidOf } from './support/rows';
 import { ask, cancel, done, ended, instanceId } from './support/stories';

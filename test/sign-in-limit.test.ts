@@ -205,7 +205,7 @@ test('a good refresh token is taken however many bad ones came from the same add
   const bad = () => Promise.reject(new AppError(UserErrorCode.INVALID_CREDENTIALS, 'No.'));
   const told = new Set<string>();
   for (let n = 0; n < 2.2 * BAD_TOKENS_PER_MINUTE; n += 1)
-    await limit.refresh(origin, bad).catch(({ code }: AppError) => told.add(code));
+    await limit.refresh(origin, bad).catch((error: unknown) => told.add((error as AppError).code));
   expect(told).toEqual(new Set(['INVALID_CREDENTIALS', 'RATE_LIMITED']));
   expect(await limit.refresh(origin, () => Promise.resolve('new tokens'))).toBe('new tokens');
 });
